@@ -1,0 +1,5 @@
+"""`python -m squero` is the command `squero`."""
+
+from squero.cli import main
+
+main()

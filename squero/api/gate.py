@@ -1,0 +1,104 @@
+"""The gate: who calls and how often, settled before a byte of the body is read.
+
+Each route is one of these ASGI applications. What it learns for the answer's headers it leaves in
+the scope, where `squero.app` finds it also when the handler refuses.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from squero.api.house import House
+from squero.domain.keys import Caller, Worker, find_worker
+from squero.domain.limits import Allowance, EndpointClass
+from squero.errors import AuthenticationFailed, RateLimited
+from squero.money import UNMETERED_USD, usd_text
+
+HEADERS = "squero.headers"
+"""The scope's key for headers that any answer to this request gets."""
+
+OpenAnswer: TypeAlias = Callable[[House, Request], Awaitable[Response]]
+KeyAnswer: TypeAlias = Callable[[House, Request, Caller], Awaitable[Response]]
+WorkerAnswer: TypeAlias = Callable[[House, Request, Worker], Awaitable[Response]]
+
+
+class Open:
+    """A call that needs no key; a wrong one is ignored."""
+
+    def __init__(self, house: House, answer: OpenAnswer) -> None:
+        self._house = house
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(self._house, Request(scope, receive))
+        await response(scope, receive, send)
+
+
+class WithKey:
+    """A call with an API key, within the limits of its class of endpoint."""
+
+    def __init__(
+        self, house: House, answer: KeyAnswer, endpoint: EndpointClass | None = None
+    ) -> None:
+        self._house = house
+        self._answer = answer
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        caller = await self._house.callers.find(bearer(request.headers))
+        scope[HEADERS] += _balance_headers(caller)
+        if self._endpoint is not None:
+            allowance = await self._house.limits.hit(self._endpoint, caller.account_id)
+            scope[HEADERS] += _limit_headers(allowance)
+            if not allowance.allowed:
+                raise RateLimited
+        response = await self._answer(self._house, request, caller)
+        await response(scope, receive, send)
+
+
+class WithToken:
+    """A worker's call."""
+
+    def __init__(self, house: House, answer: WorkerAnswer) -> None:
+        self._house = house
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        yard = self._house.yard
+        worker = await find_worker(yard.database, yard.keyring, bearer(request.headers))
+        response = await self._answer(self._house, request, worker)
+        await response(scope, receive, send)
+
+
+def bearer(headers: Headers) -> str:
+    """The token of the Authorization header; raises AuthenticationFailed when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise AuthenticationFailed
+    return token.strip()
+
+
+def _balance_headers(caller: Caller) -> list[tuple[str, str]]:
+    unmetered = caller.billing == "unmetered"
+    usd = str(UNMETERED_USD) if unmetered else usd_text(caller.available_micros)
+    return [("x-venice-balance-usd", usd), ("x-venice-balance-diem", "0")]
+
+
+def _limit_headers(allowance: Allowance) -> list[tuple[str, str]]:
+    headers = [
+        ("x-ratelimit-limit-requests", str(allowance.limit)),
+        ("x-ratelimit-remaining-requests", str(allowance.remaining)),
+        ("x-ratelimit-reset-requests", str(allowance.reset)),
+        ("x-ratelimit-type", "user"),
+    ]
+    if not allowance.allowed:
+        wait_seconds = max(1, allowance.reset - int(time.time()))
+        headers.append(("retry-after", str(wait_seconds)))
+    return headers

@@ -1,0 +1,171 @@
+"""The workers' protocol, `/worker/v1`: claim, inputs, progress, result, failure, hand-back."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import TypeVar
+from uuid import UUID
+
+from anyio import to_thread
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from squero.api.answers import Bytes, answer
+from squero.api.body import read_document
+from squero.api.house import House
+from squero.domain import attempt, result
+from squero.domain.attempt import Assignment, Attempt
+from squero.domain.inputs import Sealing
+from squero.domain.keys import Worker
+from squero.errors import NotFound, PayloadTooLarge
+from squero.media.folder import ObjectMissing
+from squero.media.sealed import SealedReader
+from squero.wire.video import parse
+from squero.wire.workers import (
+    ClaimAnswer,
+    ClaimRequest,
+    FailureRequest,
+    GoOnAnswer,
+    ProgressRequest,
+    ShotAnswer,
+)
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+_LIMIT_BODY = 65_536
+_LOOK_AGAIN_SECONDS = 5.0  # should a NOTIFY ever be missed
+_BATCH_BYTES = 1 << 20
+
+
+async def claim(house: House, request: Request, worker: Worker) -> Response:
+    """POST claim: the next job of the worker's lane; 204 when the wait is over without one."""
+    asked = await _asked(house, request, ClaimRequest)
+    await _note(house, worker, asked.instance)
+    until = time.monotonic() + asked.wait_seconds
+    while not await request.is_disconnected():
+        assignment = await attempt.claim(house.yard, worker, asked.instance, asked.warm)
+        if assignment is not None:
+            return answer(_claimed(house, assignment))
+        left = until - time.monotonic()
+        if left <= 0 or house.readiness.stopping:
+            break
+        await house.bell.wait(worker.lane, min(left, _LOOK_AGAIN_SECONDS))
+    else:
+        house.bell.ring(worker.lane)  # whoever woke this claim woke nobody else
+    return Response(status_code=204)
+
+
+async def read_input(house: House, request: Request, worker: Worker) -> Response:
+    """GET an input of the attempt by its role."""
+    found = await _attempt(house, request, worker)
+    role = str(request.path_params["role"])
+    if role not in found.inputs or found.wrapped_key is None:
+        raise NotFound
+    return await to_thread.run_sync(_open_input, house, request, found, role)
+
+
+async def progress(house: House, request: Request, worker: Worker) -> Response:
+    """POST progress: go on, or 409 when the attempt is no longer current."""
+    asked = await _asked(house, request, ProgressRequest)
+    queue_id, number = _named(request)
+    await attempt.progress(house.yard, worker, queue_id, number, asked.progress)
+    return answer(GoOnAnswer(go_on=True))
+
+
+async def upload(house: House, request: Request, worker: Worker) -> Response:
+    """PUT result: the MP4, looked into and sealed; the same answer when it is sent again."""
+    found = await _attempt(house, request, worker)
+    limit = house.yard.settings.result_limit_bytes
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise PayloadTooLarge
+    if found.state == "rendering":
+        async with house.results:
+            await result.take(house.yard, worker, found, _limited(request, limit))
+    return Response(status_code=204)
+
+
+async def fail(house: House, request: Request, worker: Worker) -> Response:
+    """POST failure: the attempt ended without a video."""
+    asked = await _asked(house, request, FailureRequest)
+    queue_id, number = _named(request)
+    await attempt.fail(house.yard, worker, queue_id, number, asked.kind, asked.message)
+    return Response(status_code=204)
+
+
+async def hand_back(house: House, request: Request, worker: Worker) -> Response:
+    """POST hand-back: the worker stops, and its job waits again."""
+    queue_id, number = _named(request)
+    await attempt.hand_back(house.yard, worker, queue_id, number)
+    return Response(status_code=204)
+
+
+async def _asked(house: House, request: Request, kind: type[Asked]) -> Asked:
+    async with await read_document(
+        request.receive, request.headers, limit_bytes=_LIMIT_BODY, spool=house.spool
+    ) as document:
+        return parse(kind, document.fields)
+
+
+async def _note(house: House, worker: Worker, instance: UUID) -> None:
+    if worker.own:
+        house.readiness.asked.add(instance)
+    async with house.yard.database.reading() as tx:
+        await tx.run("workers.seen", worker_id=worker.worker_id)
+
+
+async def _attempt(house: House, request: Request, worker: Worker) -> Attempt:
+    return await attempt.read(house.yard, worker, *_named(request))
+
+
+def _named(request: Request) -> tuple[UUID, int]:
+    return request.path_params["queue_id"], request.path_params["attempt"]
+
+
+def _open_input(house: House, request: Request, found: Attempt, role: str) -> Response:
+    assert found.wrapped_key is not None
+    generation_key = house.yard.keyring.unwrap(found.wrapped_key, found.key_day)
+    sealing, name = Sealing(found.queue_id, generation_key), f"input/{role}"
+    try:
+        file = house.yard.folder.open(sealing.name(name))
+    except ObjectMissing:
+        raise NotFound from None
+    reader = SealedReader(file, sealing.key(name))
+    return Bytes(reader, found.inputs[role], request.headers)
+
+
+async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body in large parts; raises PayloadTooLarge, ClientDisconnect."""
+    total, batch = 0, bytearray()
+    async for part in request.stream():
+        total += len(part)
+        if total > limit:
+            raise PayloadTooLarge
+        batch += part
+        if len(batch) >= _BATCH_BYTES:
+            yield bytes(batch)
+            batch.clear()
+    yield bytes(batch)
+
+
+def _claimed(house: House, assignment: Assignment) -> ClaimAnswer:
+    claimed = assignment.claimed
+    model = house.yard.catalog.find(claimed.model)
+    return ClaimAnswer(
+        queue_id=claimed.queue_id,
+        attempt=claimed.attempt,
+        model=claimed.model,
+        engine=model.engine,
+        options=dict(model.options),
+        deadline_seconds=house.yard.settings.deadline_seconds,
+        shot=ShotAnswer(
+            prompt=assignment.prompt,
+            negative_prompt=assignment.negative_prompt,
+            width=claimed.width,
+            height=claimed.height,
+            frames=claimed.frames,
+            fps=claimed.fps,
+            seed=claimed.seed,
+            audio=claimed.audio,
+            inputs=claimed.inputs,
+        ),
+    )

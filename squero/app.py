@@ -1,0 +1,187 @@
+"""The ASGI application: what lives as long as the process, and errors turned into bodies."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.resources import as_file, files
+
+import structlog
+from anyio import to_thread
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import Router
+from starlette.types import Message, Receive, Scope, Send
+
+from squero import __version__, chores
+from squero.api.answers import refusal
+from squero.api.gate import HEADERS
+from squero.api.house import House, Readiness
+from squero.api.routes import routes
+from squero.domain import attempt, catalog, upkeep
+from squero.domain.bell import Bell
+from squero.domain.catalog import Catalog
+from squero.domain.keys import Callers
+from squero.domain.limits import Limits
+from squero.domain.outlook import Outlook
+from squero.domain.yard import Yard
+from squero.errors import AtCapacity, MethodNotAllowed, NotFound, Refused, Unexpected
+from squero.media import look
+from squero.media.folder import Folder
+from squero.media.keyring import Keyring, load_secret
+from squero.media.spool import Spool
+from squero.metrics import REQUESTS, SECONDS
+from squero.sandbox import Sandbox
+from squero.settings import Settings
+from squero.store.db import Database
+from squero.store.listen import listen
+
+log = structlog.get_logger(__name__)
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """The models that ship with Squero, and those of the home's `models` folder."""
+    with as_file(files("squero").joinpath("models")) as shipped:
+        return catalog.load(shipped, settings.home / "models")
+
+
+@asynccontextmanager
+async def open_yard(settings: Settings, database_url: str) -> AsyncIterator[Yard]:
+    """The yard of a process that serves, or of a command; closed at the end."""
+    secret = await to_thread.run_sync(load_secret, settings.secret_path)
+    folder = Folder(settings.home / "media")
+    database = Database(database_url)
+    sandbox = Sandbox(look.FUNCTIONS)
+    await database.open()
+    try:
+        yield Yard(
+            settings=settings,
+            database=database,
+            catalog=load_catalog(settings),
+            folder=folder,
+            keyring=Keyring(secret, folder),
+            sandbox=sandbox,
+            outlook=Outlook(database),
+        )
+    finally:
+        await sandbox.aclose()
+        await database.close()
+
+
+@asynccontextmanager
+async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
+    """The house on its yard, with its chores and its ear at the database."""
+    house = House(
+        yard=yard,
+        callers=Callers(yard.database, yard.keyring),
+        limits=Limits(yard.settings),
+        bell=Bell(),
+        spool=Spool(yard.settings.home / "spool"),
+        readiness=Readiness(own_workers),
+    )
+    await yard.sandbox.start()
+    await attempt.hush(yard)
+    tasks = [asyncio.create_task(chores.run(yard)), asyncio.create_task(_hear(house))]
+    try:
+        yield house
+    finally:
+        house.readiness.stopping = True
+        house.bell.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Application:
+    """What uvicorn serves: the routes, the headers of every answer, and every error's body."""
+
+    def __init__(self, house: House) -> None:
+        self._router = Router(routes(house), redirect_slashes=False, default=_not_found)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope[HEADERS] = [
+            ("cf-ray", secrets.token_hex(8)),
+            ("x-venice-version", __version__),
+        ]
+        answer = _Answer(scope, send)
+        try:
+            await self._router(scope | {"app": self}, receive, answer.send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if answer.status is not None:
+                raise
+            await _refusal(error)(scope, receive, answer.send)
+        answer.count()
+
+
+class _Answer:
+    """One answer on its way out: gets its headers, and is counted."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._began = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in self._scope[HEADERS]:
+                headers[name] = value
+        await self._send(message)
+
+    def count(self) -> None:
+        route = self._scope.get("route")
+        path = getattr(route, "path", "none")
+        REQUESTS.labels(path, self.status).inc()
+        SECONDS.labels(path).observe(time.perf_counter() - self._began)
+
+
+def _refusal(error: Exception) -> Response:
+    match error:
+        case Refused():
+            return refusal(error)
+        case HTTPException(status_code=405):
+            return refusal(MethodNotAllowed())
+        case PoolTimeout() | OperationalError():
+            log.error("the database is away", error=type(error).__name__)
+            return refusal(AtCapacity("The service is temporarily unavailable. Please try again."))
+        case _:
+            # The message of an unexpected error may quote what a customer sent.
+            log.error("unexpected error", error=type(error).__name__, at=_where(error))
+            return refusal(Unexpected())
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotFound
+
+
+async def _hear(house: House) -> None:
+    channels = ("squero_queued", "squero_callers")
+    async for notice in listen(house.yard.database.url, channels):
+        match notice.channel:
+            case "squero_queued":
+                house.bell.ring(notice.payload)
+            case "squero_callers":
+                house.callers.forget()
+            case _:
+                house.bell.ring_all()
+                house.callers.forget()

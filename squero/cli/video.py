@@ -1,0 +1,350 @@
+"""The body of `squero video`: one prompt in, one MP4 on disk, and plain words on the way."""
+
+import base64
+import math
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from squero.client import (
+    ApiError,
+    Backoff,
+    Client,
+    ClientError,
+    Job,
+    JobFailed,
+    Progress,
+    Unreachable,
+    Video,
+    VideoRequest,
+)
+from squero.errors import Issue
+
+DEFAULT_SERVER = "http://127.0.0.1:8800"
+DEFAULT_DURATION = "5s"
+LINE_EVERY_SECONDS = 10.0
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+FIRST_CALL = Backoff(tries=3, total_seconds=5.0)
+"""A server that is not there should be noticed at once; one that goes away later may come back."""
+
+IMAGE_MAGIC = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+)
+
+
+class Usage(Exception):
+    """The command as given cannot be carried out; its text says what to do."""
+
+
+class Screen(Protocol):
+    """Where the command tells how it goes."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+    def progress(self, progress: Progress) -> None:
+        """How far the job is."""
+
+    def received(self, done: int, total: int | None) -> None:
+        """How much of the video is here, in bytes."""
+
+
+class Lines:
+    """For pipes and log files: a line when something changes, and now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: tuple[int | None, float] | None = None
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, progress: Progress) -> None:
+        now = anyio.current_time()
+        place, since = self._last or (-1, 0.0)
+        if place != progress.position or now - since >= LINE_EVERY_SECONDS:
+            self._last = progress.position, now
+            self.say(f"{_stage(progress)}, {_left(progress)}")
+
+    def received(self, done: int, total: int | None) -> None:
+        pass
+
+
+class Bars:
+    """For people: one bar that moves as far as the job really is."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task = bar.add_task("Asking for the price", total=None, left="")
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, progress: Progress) -> None:
+        whole = progress.elapsed_ms + progress.remaining_ms
+        known = progress.position is None and progress.remaining_ms > 0
+        self._bar.update(
+            self._task,
+            description=_stage(progress),
+            completed=progress.elapsed_ms if known else 0,
+            total=whole if known else None,
+            left=_left(progress),
+        )
+
+    def received(self, done: int, total: int | None) -> None:
+        left = f"{_size(done)} of {_size(total)}" if total else _size(done)
+        self._bar.update(
+            self._task, description="Downloading", completed=done, total=total, left=left
+        )
+
+
+@dataclass
+class Errand:
+    """One run of the command; `job` is known once the server has taken it."""
+
+    server: str
+    key: str
+    output: Path | None
+    keep: bool
+    asked: bool = False
+    job: Job | None = None
+    saved: bool = False
+
+    async def make(self, request: VideoRequest, screen: Screen) -> None:
+        """Ask for the price, queue, and fetch the video."""
+        async with Client(self.server, self.key, backoff=FIRST_CALL) as client:
+            price = await client.quote(**request)
+        screen.say(f"Price: {_money(price)}")
+        async with Client(self.server, self.key) as client:
+            self.asked = True
+            self.job = await client.queue(request)
+            screen.say(f"Queued as {self.job.queue_id}")
+            await self._fetch(client, self.job, screen)
+
+    async def resume(self, job: Job, screen: Screen) -> None:
+        """Fetch the video of a job that an earlier run has queued."""
+        self.asked, self.job = True, job
+        async with Client(self.server, self.key) as client:
+            await self._fetch(client, job, screen)
+
+    async def _fetch(self, client: Client, job: Job, screen: Screen) -> None:
+        async with await client.wait(job, screen.progress) as video:
+            await self._save(video, screen)
+        if self.keep:
+            screen.say("The server keeps its copy until its retention ends")
+            return
+        try:
+            deleted = await client.complete(job)
+        except ClientError:
+            deleted = False
+        kept = "The server did not delete its copy; it goes when its retention ends"
+        screen.say("Deleted the server's copy" if deleted else kept)
+
+    async def _save(self, video: Video, screen: Screen) -> None:
+        target = self.output or Path(_default_name(video.job.model))
+        named = self.output is not None
+        replaced = named and await anyio.Path(target).exists()
+        path = await video.save(target, overwrite=named, on_bytes=screen.received)
+        self.saved = True
+        size = _size((await anyio.Path(path).stat()).st_size)
+        note = ", in place of the file that was there" if replaced else ""
+        screen.say(f"Saved {path} ({size}{note})")
+
+
+def run(
+    prompt: str | None,
+    image: Path | None = None,
+    model: str | None = None,
+    duration: str | None = None,
+    resolution: str | None = None,
+    aspect_ratio: str | None = None,
+    output: Path | None = None,
+    server: str | None = None,
+    *,
+    keep: bool = False,
+    resume: str | None = None,
+) -> None:
+    """Make a video and save it; `resume` fetches the job of that queue_id instead.
+
+    Without `output` the name is made of the model and the time, and no file is ever replaced.
+    Raises SystemExit: 1 for a failure, 2 for a command that cannot be carried out, 130 on Ctrl-C.
+    """
+    address = server or os.environ.get("SQUERO_SERVER") or DEFAULT_SERVER
+    errand: Errand | None = None
+    try:
+        errand = _errand(address, output, keep)
+        model = model or ("motion-image-to-video" if image else "motion-text-to-video")
+        if resume:
+            work = partial(errand.resume, Job(model, resume))
+        else:
+            request = _request(prompt, image, model, duration, resolution, aspect_ratio)
+            work = partial(errand.make, request)
+        with _screen() as screen:
+            anyio.run(work, screen)
+    except Usage as wrong:
+        _stop(USAGE, [str(wrong)])
+    except KeyboardInterrupt:
+        _stop(INTERRUPTED, ["Stopped.", *_way_back(errand)])
+    except (ClientError, OSError) as failure:
+        final = isinstance(failure, JobFailed)
+        _stop(FAILURE, [*_explain(failure, address), *([] if final else _way_back(errand))])
+
+
+def _errand(address: str, output: Path | None, keep: bool) -> Errand:
+    """The errand, all that can be known to be wrong being right."""
+    key = os.environ.get("SQUERO_API_KEY", "").strip()
+    if not key:
+        raise Usage("No API key: set SQUERO_API_KEY, make one with `squero keys create`.")
+    try:
+        Client(address, key)
+    except ValueError as wrong:
+        raise Usage(f"{address}: {wrong}.") from None
+    if output and output.is_dir():
+        raise Usage(f"{output} is a folder; name a file in it with -o.")
+    folder = output.parent if output else Path()
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise Usage(f"Cannot write to the folder {folder.absolute()}; choose another with -o.")
+    return Errand(address, key, output, keep)
+
+
+def _request(
+    prompt: str | None,
+    image: Path | None,
+    model: str,
+    duration: str | None,
+    resolution: str | None,
+    aspect_ratio: str | None,
+) -> VideoRequest:
+    """What to send; what is not given is left to the server, whose models differ."""
+    if not (prompt and prompt.strip()):
+        raise Usage('Say what to make: squero video "a gondola at dawn"')
+    request = VideoRequest(model=model, prompt=prompt, duration=duration or DEFAULT_DURATION)
+    if resolution:
+        request["resolution"] = resolution
+    if aspect_ratio:
+        request["aspect_ratio"] = aspect_ratio
+    if image:
+        request["image_url"] = _data_url(image)
+    return request
+
+
+def _data_url(image: Path) -> str:
+    """The file as a data: URL of the type that it is, whatever its name says."""
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise Usage(f"Cannot read {image}: {error.strerror or error}.") from None
+    for kind, magic in IMAGE_MAGIC:
+        if magic.match(data):
+            return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    raise Usage(f"{image} is not an image that can be sent; give a PNG, a JPEG or a WebP.")
+
+
+@contextmanager
+def _screen() -> Iterator[Screen]:
+    console = Console()
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    stage, left = "{task.description}", "{task.fields[left]}"
+    columns = TextColumn(stage, markup=False), BarColumn(), TextColumn(left, markup=False)
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield Bars(bar)
+
+
+def _stage(progress: Progress) -> str:
+    if progress.position is None:
+        return "Rendering"
+    return f"Waiting at place {max(progress.position, 1)}"
+
+
+def _left(progress: Progress) -> str:
+    """The remaining time in words; no number that nobody believes."""
+    seconds = math.ceil(progress.remaining_ms / 1000)
+    if seconds <= 0:
+        return "longer than usual" if progress.elapsed_ms > progress.average_ms else "almost done"
+    minutes, rest = divmod(seconds, 60)
+    return f"about {minutes} min {rest} s left" if minutes else f"about {seconds} s left"
+
+
+def _money(price: Decimal) -> str:
+    """At least cents, and every digit that there is."""
+    text = f"{price.normalize():f}"
+    cents = len(text.partition(".")[2])
+    return f"${text}" if cents >= 2 else f"${price:.2f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
+
+
+def _default_name(model: str) -> str:
+    plain = re.sub(r"[^\w.-]+", "-", model).strip(".-")
+    return f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}.mp4"
+
+
+def _way_back(errand: Errand | None) -> list[str]:
+    """How to get the video of a job that goes on without us."""
+    if not errand or errand.saved or not errand.asked:
+        return []
+    if not errand.job:
+        return ["The server may have taken the job all the same; then it renders there."]
+    job = errand.job
+    command = ["squero", "video", "--resume", job.queue_id, "--model", job.model]
+    if errand.output:
+        command += ["-o", str(errand.output)]
+    return ["The job goes on at the server. To fetch its video later:", f"  {shlex.join(command)}"]
+
+
+def _explain(failure: Exception, address: str) -> list[str]:
+    """What went wrong, and what to do about it."""
+    match failure:
+        case Unreachable():
+            return [f"No answer from the server: is `squero serve` running at {address}?"]
+        case ApiError(status=401):
+            advice = "set SQUERO_API_KEY, make one with `squero keys create`."
+            return [f"The server does not accept this API key: {advice}"]
+        case ApiError(status=402):
+            return [f"{failure.message}.", "An operator can add to it: see `squero credit --help`."]
+        case ApiError(status=404):
+            return [f"{failure.message}.", "`squero models` lists what there is."]
+        case ApiError(status=429):
+            return [f"{failure.message}.", "Wait a minute and try again."]
+        case ApiError():
+            return [f"{failure.message} (status {failure.status})", *map(_issue, failure.issues)]
+        case JobFailed(refunded=True):
+            return [f"The job failed: {failure}", "The charge was refunded."]
+        case JobFailed():
+            return [f"The job failed: {failure}"]
+        case OSError():
+            return [f"Cannot save the video: {failure.strerror or failure}"]
+    return [f"The video did not come: {failure}"]
+
+
+def _issue(issue: Issue) -> str:
+    place = ".".join(map(str, issue.path))
+    return f"  {place}: {issue.message}" if place else f"  {issue.message}"
+
+
+def _stop(code: int, lines: list[str]) -> NoReturn:
+    console = Console(stderr=True)
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(code)

@@ -1,0 +1,1 @@
+"""What it means: generations, the catalogue, prices, fairness, the ledger, keys."""

@@ -1,0 +1,306 @@
+"""A worker's verbs: claim, progress, finish, fail, hand back; and the clock's: reap, give up.
+
+An attempt is fenced by its number: once another has begun, or the job is over, whatever is said
+of it changes nothing and StaleAttempt is the answer.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+from uuid import UUID
+
+from anyio import to_thread
+
+from squero.domain import inputs, ledger
+from squero.domain.inputs import Sealing
+from squero.domain.keys import Worker
+from squero.domain.yard import Yard
+from squero.errors import StaleAttempt
+from squero.media.keyring import KeyForgotten
+from squero.media.sealed import SealBroken, open_sealed
+from squero.store.db import Tx
+
+STRIKES = 3
+LOST_LEASES = 10
+MEMORY_FAILURES = 2
+
+Interruption = Literal["strike", "memory", "refusal", "lease", "death", "none"]
+"""Why an attempt ended without a result: the engine failed, had no memory, or refused the input;
+the worker fell silent, or is known to be dead; "none" for a hand-back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that a worker is to render."""
+
+    queue_id: UUID
+    attempt: int
+    model: str
+    width: int
+    height: int
+    frames: int
+    fps: int
+    audio: bool
+    seed: int
+    prompt: bytes
+    inputs: dict[str, str]
+    key_day: date
+    wrapped_key: bytes
+    memory_failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A claimed job with its words in the clear, on their way to the worker."""
+
+    claimed: Claimed
+    prompt: str
+    negative_prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt that a worker speaks of."""
+
+    queue_id: UUID
+    attempt: int
+    state: str
+    media: str | None
+    inputs: dict[str, str]
+    key_day: date
+    wrapped_key: bytes | None
+    width: int
+    height: int
+    frames: int
+    fps: int
+    audio: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A generation, or one attempt of it, that a statement has just ended."""
+
+    queue_id: UUID
+    account_id: UUID
+    lane: str
+    estimate_us: int
+    render_us: int | None
+    strikes: int
+    lost_leases: int
+    memory_failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job is over: the word in its row, and the customer's sentence if there is one."""
+
+    word: str
+    message: str | None = None
+
+
+async def claim(yard: Yard, worker: Worker, instance: UUID, warm: Sequence[str]) -> Assignment | None:
+    """The next job of the worker's lane, by fair share; None when there is none."""
+    async with yard.database.transaction() as tx:
+        await tx.run("generations.lock_lane", lane=worker.lane)
+        claimed = await tx.one(
+            Claimed,
+            "generations.claim",
+            lane=worker.lane,
+            worker_id=worker.worker_id,
+            instance=instance,
+            warm=list(warm),
+            lease_seconds=yard.settings.lease_seconds,
+        )
+    if claimed is None:
+        return None
+    try:
+        return await to_thread.run_sync(_assignment, yard, claimed)
+    except (KeyForgotten, SealBroken):
+        await _interrupt(yard, claimed.queue_id, claimed.attempt, "none", Failure("unreadable"))
+        return await claim(yard, worker, instance, warm)
+
+
+async def progress(
+    yard: Yard, worker: Worker, queue_id: UUID, attempt: int, fraction: float
+) -> None:
+    """Renew the lease; raises StaleAttempt when the worker is to stop."""
+    async with yard.database.reading() as tx:
+        renewed = await tx.value(
+            "generations.renew",
+            queue_id=queue_id,
+            attempt=attempt,
+            worker_id=worker.worker_id,
+            progress=fraction,
+            lease_seconds=yard.settings.lease_seconds,
+        )
+    if renewed is None:
+        raise StaleAttempt
+
+
+async def read(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Attempt:
+    """The worker's own attempt while it is current; raises StaleAttempt."""
+    async with yard.database.reading() as tx:
+        found = await tx.one(
+            Attempt,
+            "generations.attempt",
+            queue_id=queue_id,
+            attempt=attempt,
+            worker_id=worker.worker_id,
+        )
+    if found is None or found.state not in ("rendering", "completed"):
+        raise StaleAttempt
+    return found
+
+
+async def finish(
+    yard: Yard, worker: Worker, queue_id: UUID, attempt: int, result_bytes: int
+) -> None:
+    """The result is in its place: completed and captured. Saying it twice changes nothing."""
+    async with yard.database.transaction() as tx:
+        ended = await tx.one(
+            Ended,
+            "generations.complete",
+            queue_id=queue_id,
+            attempt=attempt,
+            worker_id=worker.worker_id,
+            result_bytes=result_bytes,
+            retention_hours=yard.settings.retention_hours,
+        )
+        if ended is None:
+            raise StaleAttempt
+        await tx.run("shares.settle", **vars(ended))
+        await ledger.capture(tx, queue_id)
+        await tx.run("generations.announce", lane=ended.lane)
+    await inputs.discard(yard, queue_id, "input")
+
+
+async def fail(
+    yard: Yard, worker: Worker, queue_id: UUID, attempt: int, kind: str, message: str | None
+) -> None:
+    """The attempt failed in the worker: a strike, or the job's end. Raises StaleAttempt."""
+    reasons: dict[str, Interruption] = {"out_of_memory": "memory", "bad_input": "refusal"}
+    reason = reasons.get(kind, "strike")
+    failure = Failure("bad_input", message) if kind == "bad_input" else None
+    if not await _interrupt(yard, queue_id, attempt, reason, failure, worker.worker_id):
+        raise StaleAttempt
+
+
+async def hand_back(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> None:
+    """The worker is told to stop: its job waits again, and nothing is held against it."""
+    if not await _interrupt(yard, queue_id, attempt, "none", None, worker.worker_id):
+        raise StaleAttempt
+
+
+async def hush(yard: Yard) -> None:
+    """The server starts: no lease expires before its worker can have found the server again."""
+    async with yard.database.reading() as tx:
+        await tx.run("generations.hush", lease_seconds=yard.settings.lease_seconds)
+
+
+async def reap(yard: Yard) -> int:
+    """Take the jobs back whose worker has fallen silent; how many."""
+    lease_seconds = yard.settings.lease_seconds
+    async with yard.database.transaction() as tx:
+        if not await tx.value(
+            "generations.watch", lease_seconds=lease_seconds, gap_seconds=lease_seconds
+        ):
+            return 0
+        lost = await tx.all(Lost, "generations.lost")
+    return sum([await _interrupt(yard, one.queue_id, one.attempt, "lease") for one in lost])
+
+
+async def release_own(yard: Yard, instance: UUID | None = None) -> int:
+    """Take back what the server's own dead workers, or this one of them, rendered; how many."""
+    async with yard.database.reading() as tx:
+        lost = await tx.all(Lost, "generations.rendered_by", instance=instance)
+    return sum([await _interrupt(yard, one.queue_id, one.attempt, "death") for one in lost])
+
+
+async def give_up(yard: Yard) -> int:
+    """End the jobs that have waited too long, with their price given back; how many."""
+    async with yard.database.transaction() as tx:
+        overdue = await tx.all(Lost, "generations.overdue", queue_hours=yard.settings.queue_hours)
+        for one in overdue:
+            await _give_up(tx, one.queue_id, Failure("queued_too_long"))
+    for one in overdue:
+        await inputs.discard(yard, one.queue_id)
+    return len(overdue)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt that nobody will finish."""
+
+    queue_id: UUID
+    attempt: int
+
+
+async def _interrupt(
+    yard: Yard,
+    queue_id: UUID,
+    attempt: int,
+    reason: Interruption,
+    failure: Failure | None = None,
+    worker_id: UUID | None = None,
+) -> bool:
+    async with yard.database.transaction() as tx:
+        ended = await tx.one(
+            Ended,
+            "generations.interrupt",
+            queue_id=queue_id,
+            attempt=attempt,
+            reason=reason,
+            worker_id=worker_id,
+        )
+        if ended is None:
+            return False
+        # A worker that vanished has not used the customer's share; one that failed has.
+        used_us = ended.render_us if reason in ("strike", "memory", "refusal") else 0
+        await tx.run("shares.requeue", **{**vars(ended), "render_us": used_us})
+        failure = failure or _verdict(ended)
+        if failure is not None:
+            await _give_up(tx, queue_id, failure)
+        await tx.run("generations.announce", lane=ended.lane)
+    if failure is not None:
+        await inputs.discard(yard, queue_id)
+    return True
+
+
+async def _give_up(tx: Tx, queue_id: UUID, failure: Failure) -> None:
+    ended = await tx.one(
+        Waiting,
+        "generations.fail",
+        queue_id=queue_id,
+        failure=failure.word,
+        message=failure.message,
+    )
+    if ended is not None:
+        await tx.run("shares.leave", **vars(ended))
+        await ledger.release(tx, queue_id)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that waited, and does so no more."""
+
+    queue_id: UUID
+    account_id: UUID
+    lane: str
+    estimate_us: int
+
+
+def _verdict(ended: Ended) -> Failure | None:
+    if ended.strikes >= STRIKES:
+        return Failure("strikes")
+    if ended.memory_failures >= MEMORY_FAILURES:
+        return Failure("out_of_memory")
+    return Failure("lost_leases") if ended.lost_leases >= LOST_LEASES else None
+
+
+def _assignment(yard: Yard, claimed: Claimed) -> Assignment:
+    generation_key = yard.keyring.unwrap(claimed.wrapped_key, claimed.key_day)
+    sealing = Sealing(claimed.queue_id, generation_key)
+    words = json.loads(open_sealed(sealing.key("prompt"), claimed.prompt))
+    return Assignment(claimed, words["prompt"], words["negative_prompt"])

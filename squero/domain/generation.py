@@ -1,0 +1,107 @@
+"""A customer's verbs: quote, queue, retrieve, complete, cancel.
+
+Each that changes anything is one transaction. Rows are locked in one order everywhere: the
+generation, the share, the balance.
+"""
+
+import os
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from squero.domain import catalog, idempotency, inputs, job, ledger, poll
+from squero.domain.attempt import Ended
+from squero.domain.catalog import VideoRequest
+from squero.domain.idempotency import Once
+from squero.domain.inputs import Sealing
+from squero.domain.job import Job
+from squero.domain.keys import Caller
+from squero.domain.poll import Video, Working
+from squero.domain.pricing import price_micros
+from squero.domain.yard import Yard
+from squero.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The answer to a queue call."""
+
+    model: str
+    queue_id: UUID
+    replayed: bool = False
+
+
+class _Repeated(Refused):
+    """Another call under the same Idempotency-Key was first."""
+
+
+def quote(yard: Yard, request: VideoRequest) -> int:
+    """The price in micros: what queueing the same request charges."""
+    model = yard.catalog.find(request.model)
+    return price_micros(model, catalog.clip(model, request))
+
+
+async def queue(yard: Yard, caller: Caller, request: VideoRequest, key: str | None) -> Queued:
+    """Take a job: inputs looked into and sealed, then row, share and hold in one transaction."""
+    call = None if key is None else idempotency.once(yard.keyring, key, request)
+    if call is not None and (first := await _first(yard, caller, call)):
+        return first
+    model = yard.catalog.find(request.model)
+    clip = catalog.check(model, request)
+    sealing = Sealing(uuid4(), os.urandom(32))
+    try:
+        async with inputs.sealed(yard, sealing, request.media) as pictures:
+            new = await job.make(yard, caller, model, clip, request, sealing, pictures)
+            await _insert(yard, caller, call, new)
+    except _Repeated:
+        return await queue(yard, caller, request, key)
+    return Queued(new.model, new.queue_id)
+
+
+async def retrieve(yard: Yard, caller: Caller, model: str, queue_id: str) -> Working | Video:
+    """The job as it stands; a failed one raises the same JobFailed on every poll."""
+    generation = await poll.read(yard, caller, model, queue_id)
+    if generation.state in ("queued", "rendering"):
+        return await poll.working(yard, generation)
+    if generation.state == "completed":
+        return await poll.video(yard, generation)
+    raise poll.failure(generation)
+
+
+async def complete(yard: Yard, caller: Caller, model: str, queue_id: str) -> bool:
+    """Delete a finished job's media; False while there is nothing to delete yet."""
+    generation = await poll.read(yard, caller, model, queue_id)
+    if generation.state in ("queued", "rendering"):
+        return False
+    async with yard.database.transaction() as tx:
+        await tx.run("generations.delete_media", queue_id=generation.queue_id)
+    await inputs.discard(yard, generation.queue_id)
+    return True
+
+
+async def cancel(yard: Yard, account_id: UUID, queue_id: UUID) -> bool:
+    """End a job that is not done and give its price back; False when it is too late."""
+    async with yard.database.transaction() as tx:
+        ended = await tx.one(Ended, "generations.cancel", queue_id=queue_id, account_id=account_id)
+        if ended is None:
+            return False
+        await tx.run("shares.leave" if ended.render_us is None else "shares.settle", **vars(ended))
+        await ledger.release(tx, queue_id)
+        await tx.run("generations.announce", lane=ended.lane)
+    await inputs.discard(yard, queue_id)
+    return True
+
+
+async def _first(yard: Yard, caller: Caller, call: Once) -> Queued | None:
+    async with yard.database.reading() as tx:
+        first = await idempotency.find(tx, caller.account_id, call)
+    return None if first is None else Queued(first.model, first.queue_id, replayed=True)
+
+
+async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
+    async with yard.database.transaction() as tx:
+        if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
+            raise _Repeated
+        await tx.run("generations.create", **vars(new))
+        await tx.run("shares.enqueue", weight=caller.weight, cap=caller.cap, **vars(new))
+        await ledger.hold(tx, new.queue_id, caller.account_id, caller.key_id, new.price_micros)
+        await tx.run("generations.announce", lane=new.lane)

@@ -1,0 +1,88 @@
+"""A new job: everything that its row holds, worked out before the transaction."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from anyio import to_thread
+from psycopg.types.json import Jsonb
+
+from squero.domain import catalog, ledger
+from squero.domain.catalog import Clip, Model, VideoRequest
+from squero.domain.inputs import Sealing
+from squero.domain.keys import Caller
+from squero.domain.pricing import price_micros
+from squero.domain.yard import Yard
+from squero.media.look import Picture
+from squero.media.sealed import seal
+
+_SEEDS = 2**31
+
+
+@dataclass(frozen=True)
+class Job:
+    """The row of a generation that is about to be queued; the fields are its columns."""
+
+    queue_id: UUID
+    account_id: UUID
+    key_id: UUID
+    model: str
+    lane: str
+    resolution: str
+    width: int
+    height: int
+    frames: int
+    fps: int
+    audio: bool
+    seed: int
+    prompt: bytes
+    inputs: Jsonb
+    key_day: date
+    wrapped_key: bytes
+    currency: str
+    price_micros: int
+    estimate_us: int
+    expected_wait_us: int
+
+
+async def make(
+    yard: Yard,
+    caller: Caller,
+    model: Model,
+    clip: Clip,
+    request: VideoRequest,
+    sealing: Sealing,
+    pictures: Mapping[str, Picture],
+) -> Job:
+    """The job of a checked request; its seed is drawn here, so every attempt renders the same."""
+    picture = pictures.get("image")
+    width, height = catalog.frame_size(clip, picture and (picture.width, picture.height))
+    words = json.dumps({"prompt": request.prompt, "negative_prompt": request.negative_prompt})
+    estimate_us = await yard.outlook.render_us(model, clip.resolution, clip.frames)
+    return Job(
+        queue_id=sealing.queue_id,
+        account_id=caller.account_id,
+        key_id=caller.key_id,
+        model=model.id,
+        lane=model.lane,
+        resolution=clip.resolution,
+        width=width,
+        height=height,
+        frames=clip.frames,
+        fps=catalog.FPS,
+        audio=clip.audio,
+        seed=secrets.randbelow(_SEEDS),
+        prompt=seal(sealing.key("prompt"), words.encode()),
+        inputs=Jsonb({role: picture.media_type for role, picture in pictures.items()}),
+        key_day=caller.today,
+        wrapped_key=await to_thread.run_sync(
+            yard.keyring.wrap, sealing.generation_key, caller.today
+        ),
+        currency=ledger.USD,
+        price_micros=price_micros(model, clip),
+        estimate_us=estimate_us,
+        expected_wait_us=await yard.outlook.wait_us(model.lane, caller.account_id, estimate_us),
+    )

@@ -1,0 +1,147 @@
+"""Keys and tokens: how they are made, and who stands behind one.
+
+The text of a key is shown once; the database holds a keyed hash of it. Its last six characters
+are a checksum, so a mistyped key is refused without a query.
+"""
+
+import secrets
+import string
+import time
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+from uuid import UUID
+
+from squero.errors import AuthenticationFailed
+from squero.media.keyring import Keyring
+from squero.store.db import Database, Tx
+
+KeyType = Literal["INFERENCE", "ADMIN"]
+_ALPHABET = string.digits + string.ascii_letters
+_TAIL = 36
+_CHECK = 6
+_FRESH_SECONDS = 1.0
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a key in force, its account, and the balance before this call."""
+
+    key_id: UUID
+    type: str
+    account_id: UUID
+    billing: str
+    weight: int
+    cap: int | None
+    available_micros: int
+    today: date
+    """The database's day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Which worker calls, and the lane that its token is bound to."""
+
+    worker_id: UUID
+    lane: str
+    own: bool
+
+
+def make_key(prefix: str) -> str:
+    """A new key: the prefix, 36 random characters, and 6 that check them."""
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_TAIL))
+    return body + _checksum(body)
+
+
+def well_formed(key: str) -> bool:
+    """Whether the last six characters are the checksum of the rest."""
+    return len(key) < 200 and key.isascii() and secrets.compare_digest(
+        key[-_CHECK:], _checksum(key[:-_CHECK])
+    )
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(_CHECK):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
+
+
+async def create(
+    tx: Tx, keyring: Keyring, account_id: UUID, type: KeyType, description: str
+) -> tuple[UUID, str]:
+    """A new key of the account: its id, and its text, which is told this once."""
+    key = make_key(f"SQUERO_{type}_KEY_")
+    key_id = await tx.value(
+        "keys.create",
+        account_id=account_id,
+        type=type,
+        hash=keyring.hmac("key", key.encode()),
+        last6=key[-6:],
+        description=description,
+    )
+    return key_id, key
+
+
+async def create_worker(
+    tx: Tx, keyring: Keyring, name: str, lane: str, *, own: bool = False
+) -> tuple[UUID, str]:
+    """A new token for workers of a lane: its id, and its text, which is told this once."""
+    token = make_key("SQUERO_WORKER_")
+    digest = keyring.hmac("worker", token.encode())
+    return await tx.value("workers.create", name=name, lane=lane, hash=digest, own=own), token
+
+
+async def find_worker(database: Database, keyring: Keyring, token: str) -> Worker:
+    """The worker of this token; raises AuthenticationFailed, also when it was revoked."""
+    worker = None
+    if well_formed(token):
+        async with database.reading() as tx:
+            digest = keyring.hmac("worker", token.encode())
+            worker = await tx.one(Worker, "workers.authenticate", hash=digest)
+    if worker is None:
+        raise AuthenticationFailed
+    return worker
+
+
+class Callers:
+    """The callers behind the keys of late: a snapshot at most a second old.
+
+    `forget` drops it at once, when the database notifies that keys or balances changed.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+
+    async def find(self, key: str) -> Caller:
+        """Who stands behind this key; raises AuthenticationFailed."""
+        if not well_formed(key):
+            raise AuthenticationFailed
+        digest = self._keyring.hmac("key", key.encode())
+        read_at, caller = self._known.get(digest, (float("-inf"), None))
+        if time.monotonic() - read_at > _FRESH_SECONDS:
+            caller = await self._read(digest)
+        if caller is None:
+            raise AuthenticationFailed
+        return caller
+
+    def forget(self) -> None:
+        """The next call of every key asks the database."""
+        self._known.clear()
+
+    async def _read(self, digest: bytes) -> Caller | None:
+        read_at = time.monotonic()
+        async with self._database.reading() as tx:
+            caller = await tx.one(Caller, "keys.caller", hash=digest)
+        self._known[digest] = (read_at, caller)
+        self._known.move_to_end(digest)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return caller

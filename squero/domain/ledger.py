@@ -1,0 +1,119 @@
+"""The ledger: hold at queue, capture at success, release at failure; each at most once.
+
+Every function takes the transaction of the verb that it is part of. `docs/money.md` tells how an
+account is reconciled by hand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from squero.errors import InsufficientBalance
+from squero.store.db import Tx
+
+USD = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A balance that is not the sum of its transfers."""
+
+    account: str
+    currency: str
+    available_micros: int
+    held_micros: int
+    available_sum: int
+    held_sum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A generation whose end and whose money disagree."""
+
+    queue_id: UUID
+    state: str
+    settled_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Miscount:
+    """A share whose counts are not those of its generations."""
+
+    lane: str
+    account: str
+    queued: int
+    running: int
+    queued_rows: int
+    running_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What was looked at."""
+
+    transfers: int
+    revenue_micros: int
+    held_micros: int
+    balances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What `squero ledger check` found; in order when there is nothing in the first three."""
+
+    differences: Sequence[Difference]
+    unsettled: Sequence[Unsettled]
+    miscounts: Sequence[Miscount]
+    totals: Totals
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the books add up."""
+        return not (self.differences or self.unsettled or self.miscounts)
+
+
+async def credit(tx: Tx, account_id: UUID, amount_micros: int) -> None:
+    """Add money to an account's balance."""
+    await tx.run(
+        "ledger.credit",
+        id=f"credit:{uuid4()}",
+        account_id=account_id,
+        currency=USD,
+        amount_micros=amount_micros,
+    )
+
+
+async def hold(tx: Tx, queue_id: UUID, account_id: UUID, key_id: UUID, price_micros: int) -> None:
+    """Set the price of a job aside; raises InsufficientBalance when it is not there."""
+    held = await tx.run(
+        "ledger.hold",
+        queue_id=queue_id,
+        account_id=account_id,
+        key_id=key_id,
+        currency=USD,
+        price_micros=price_micros,
+    )
+    if not held:
+        raise InsufficientBalance
+
+
+async def capture(tx: Tx, queue_id: UUID) -> None:
+    """What was held for the job is earned."""
+    await tx.run("ledger.capture", queue_id=queue_id)
+
+
+async def release(tx: Tx, queue_id: UUID) -> None:
+    """What was held for the job goes back to the customer."""
+    await tx.run("ledger.release", queue_id=queue_id)
+
+
+async def audit(tx: Tx) -> Audit:
+    """Recompute every balance and every share, and name what does not add up."""
+    totals = await tx.one(Totals, "ledger.totals")
+    assert totals is not None
+    return Audit(
+        differences=await tx.all(Difference, "ledger.differences"),
+        unsettled=await tx.all(Unsettled, "ledger.unsettled"),
+        miscounts=await tx.all(Miscount, "shares.differences"),
+        totals=totals,
+    )

@@ -1,0 +1,149 @@
+"""What a poll answers: work that goes on, the video, or why there is none."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import BinaryIO
+from uuid import UUID
+
+from anyio import to_thread
+
+from squero.domain.inputs import Sealing
+from squero.domain.keys import Caller
+from squero.domain.yard import Yard
+from squero.errors import (
+    InferenceFailed,
+    InputRejected,
+    JobFailed,
+    MediaNotFound,
+    QueuedTooLong,
+    RequestNotFound,
+)
+from squero.media.folder import ObjectMissing
+from squero.media.keyring import KeyForgotten
+from squero.media.sealed import SealedReader
+
+BAD_INPUT = "bad_input"
+QUEUED_TOO_LONG = "queued_too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """A job that is not done: times in milliseconds, the position only while it waits."""
+
+    average_execution_ms: int
+    execution_ms: int
+    remaining_ms: int
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A finished video, open for reading whole or in part; whoever got it closes it."""
+
+    etag: str
+    file: BinaryIO
+    reader: SealedReader
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation as its customer's poll sees it."""
+
+    queue_id: UUID
+    account_id: UUID
+    seq: int
+    model: str
+    lane: str
+    state: str
+    media: str | None
+    attempt: int
+    progress: float
+    failure: str | None
+    failure_message: str | None
+    estimate_us: int
+    expected_wait_us: int
+    key_day: date
+    wrapped_key: bytes | None
+    execution_ms: int
+    running_us: int | None
+
+
+async def read(yard: Yard, caller: Caller, model: str, queue_id: str) -> Generation:
+    """The caller's own generation; raises RequestNotFound for any other, whatever the reason."""
+    try:
+        known = UUID(queue_id)
+    except ValueError:
+        raise RequestNotFound from None
+    async with yard.database.reading() as tx:
+        generation = await tx.one(
+            Generation, "generations.read", queue_id=known, account_id=caller.account_id
+        )
+    if generation is None or generation.model != model:
+        raise RequestNotFound
+    return generation
+
+
+async def working(yard: Yard, generation: Generation) -> Working:
+    """How far the job is, and what is left of it."""
+    position, remaining_us = None, _render_left_us(generation)
+    if generation.state == "queued":
+        position, wait_us = await _place(yard, generation)
+        remaining_us += wait_us
+    return Working(
+        average_execution_ms=(generation.expected_wait_us + generation.estimate_us) // 1000,
+        execution_ms=generation.execution_ms,
+        remaining_ms=remaining_us // 1000,
+        position=position,
+    )
+
+
+async def video(yard: Yard, generation: Generation) -> Video:
+    """The finished video; raises MediaNotFound when it was deleted or has expired."""
+    if generation.wrapped_key is None:
+        raise MediaNotFound
+    return await to_thread.run_sync(_open, yard, generation, generation.wrapped_key)
+
+
+def failure(generation: Generation) -> JobFailed:
+    """Why there is no video, in the words that every poll repeats."""
+    match generation.failure:
+        case "bad_input":
+            return InputRejected(generation.failure_message)
+        case "queued_too_long":
+            return QueuedTooLong()
+        case "cancelled":
+            return InputRejected("This request was cancelled")
+        case _:
+            return InferenceFailed()
+
+
+def _open(yard: Yard, generation: Generation, wrapped_key: bytes) -> Video:
+    role = f"result/{generation.attempt}"
+    try:
+        generation_key = yard.keyring.unwrap(wrapped_key, generation.key_day)
+        sealing = Sealing(generation.queue_id, generation_key)
+        file = yard.folder.open(sealing.name(role))
+    except (ObjectMissing, KeyForgotten):
+        raise MediaNotFound from None
+    etag = f'"{generation.queue_id}-{generation.attempt}"'
+    return Video(etag, file, SealedReader(file, sealing.key(role)))
+
+
+def _render_left_us(generation: Generation) -> int:
+    progress, running_us = generation.progress, generation.running_us or 0
+    if generation.state == "queued" or progress <= 0:
+        return max(0, generation.estimate_us - running_us * (generation.state == "rendering"))
+    return round(running_us / progress * (1 - progress))
+
+
+async def _place(yard: Yard, generation: Generation) -> tuple[int, int]:
+    async with yard.database.reading() as tx:
+        ahead = await tx.value(
+            "generations.ahead",
+            lane=generation.lane,
+            account_id=generation.account_id,
+            seq=generation.seq,
+        )
+    return await yard.outlook.place(
+        generation.lane, generation.account_id, ahead, generation.estimate_us
+    )

@@ -1,0 +1,56 @@
+"""A worker's result on its way in: sealed as it arrives, looked into, then the job is done."""
+
+from collections.abc import AsyncIterator
+
+from anyio import to_thread
+
+from squero.domain import attempt
+from squero.domain.attempt import Attempt
+from squero.domain.inputs import Sealing
+from squero.domain.keys import Worker
+from squero.domain.yard import Yard
+from squero.errors import InvalidRequest, Issue, StaleAttempt
+from squero.media.folder import Draft, ObjectExists
+from squero.media.look import BadMedia, look_at_clip
+from squero.media.sealed import SealedFile, SealedWriter
+from squero.shot import Shot
+
+
+async def take(yard: Yard, worker: Worker, of: Attempt, video: AsyncIterator[bytes]) -> None:
+    """The attempt's video: completed and captured. One that is not as ordered is a strike.
+
+    Raises InvalidRequest for that one, and StaleAttempt when another attempt has begun.
+    """
+    if of.wrapped_key is None:
+        raise StaleAttempt
+    generation_key = await to_thread.run_sync(yard.keyring.unwrap, of.wrapped_key, of.key_day)
+    sealing, role = Sealing(of.queue_id, generation_key), f"result/{of.attempt}"
+    draft = await to_thread.run_sync(yard.folder.create, sealing.name(role))
+    try:
+        size = await _seal(draft, sealing.key(role), video)
+        await look_at_clip(yard.sandbox, SealedFile(draft.fileno(), sealing.key(role)), _shot(of))
+        await to_thread.run_sync(_publish, draft)
+    except BadMedia as bad:
+        await attempt.fail(yard, worker, of.queue_id, of.attempt, "crash", None)
+        raise InvalidRequest([Issue((), bad.message)]) from None
+    finally:
+        draft.close()
+    await attempt.finish(yard, worker, of.queue_id, of.attempt, size)
+
+
+async def _seal(draft: Draft, key: bytes, video: AsyncIterator[bytes]) -> int:
+    writer = SealedWriter(draft.fileno(), key)
+    async for part in video:
+        await to_thread.run_sync(writer.write, part)
+    return await to_thread.run_sync(writer.finish)
+
+
+def _publish(draft: Draft) -> None:
+    try:
+        draft.publish()
+    except ObjectExists:
+        pass  # this attempt's result came through before, and only the answer was lost
+
+
+def _shot(of: Attempt) -> Shot:
+    return Shot("", of.width, of.height, of.frames, of.fps, seed=0, audio=of.audio)

@@ -1,0 +1,138 @@
+"""What can go wrong for a caller: one class per thing, each with its HTTP status and its words.
+
+Raised where the rule lives, rendered once by `squero.app`. The words are the contract's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that is wrong with a request: where it is, and what was expected there."""
+
+    path: tuple[str | int, ...]
+    message: str
+    code: str = "custom"
+    expected: str | None = None
+    received: str | None = None
+
+
+class Refused(Exception):
+    """A request that is answered with an error body `{"error": message}`."""
+
+    status: ClassVar[int] = 400
+    message: str = "Invalid request parameters"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or self.message
+        super().__init__(self.message)
+
+
+class InvalidRequest(Refused):
+    """400 with the `details` tree and the `issues` list that the contract's clients parse."""
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        super().__init__()
+        self.issues = tuple(issues)
+
+
+class InvalidJson(Refused):
+    message = "Invalid JSON request"
+
+
+class RequestNotFound(Refused):
+    """An unknown or foreign queue_id: 400, not 404, says the contract."""
+
+    message = "Request ID is invalid."
+
+
+class AuthenticationFailed(Refused):
+    status = 401
+    message = "Authentication failed"
+
+
+class AdminKeyRequired(Refused):
+    status = 401
+    message = "Admin API key required"
+
+
+class InsufficientBalance(Refused):
+    status = 402
+    message = "Insufficient USD or Diem balance to complete request"
+
+
+class NotFound(Refused):
+    status = 404
+    message = "Not found"
+
+
+class ModelNotFound(Refused):
+    status = 404
+    message = "Specified model not found"
+
+
+class MediaNotFound(Refused):
+    status = 404
+    message = "Media could not be found. Request may be invalid, expired, or deleted."
+
+
+class MethodNotAllowed(Refused):
+    status = 405
+    message = "Method not allowed"
+
+
+class StaleAttempt(Refused):
+    """A worker speaks of an attempt that is no longer current: nothing was changed."""
+
+    status = 409
+    message = "This attempt is no longer current"
+
+
+class PayloadTooLarge(Refused):
+    status = 413
+    message = "The request payload is too large. Please reduce the size of your request."
+
+
+class UnsupportedContentType(Refused):
+    status = 415
+    message = "Invalid content type. 'Content-Type' must be 'application/json'"
+
+
+class InputRejected(Refused):
+    """A job that failed by its own input, seen only while rendering."""
+
+    status = 422
+    message = "The input of this request could not be rendered"
+
+
+class RateLimited(Refused):
+    status = 429
+    message = "Rate limit exceeded"
+
+
+class InferenceFailed(JobFailed):
+    """It failed by us."""
+
+    status = 500
+    message = "Inference processing failed"
+
+
+class QueuedTooLong(JobFailed):
+    """It waited longer than a job may."""
+
+    status = 503
+    message = "The model is at capacity. Please try again later."
+
+
+class AtCapacity(Refused):
+    status = 503
+    message = "The model is at capacity. Please try again later."
+
+
+class Unexpected(Refused):
+    """An error of ours; its words stay in the log."""
+
+    status = 500
+    message = "An unknown error occurred"

@@ -1,0 +1,1 @@
+"""Bytes: sealed objects at rest, spooled bodies, looking into media."""

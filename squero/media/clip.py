@@ -1,0 +1,150 @@
+"""Reading a video whole: runs only in the sandbox's children."""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NoReturn
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from squero.media.sealed import SealedReader
+from squero.sandbox import SandboxRefusal
+
+VIDEO_CODECS = ("h264", "hevc")
+AUDIO_CODECS = ("aac", "mp3", "opus")
+LIMIT_SIDE = 8192
+LIMIT_FRAMES = 200_000
+
+_UNREADABLE = "The video file is corrupted or unreadable"
+
+# FFmpeg follows references to other files and to the network unless each way is shut.
+_OPTIONS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
+    "protocol_whitelist": "",
+    "codec_whitelist": ",".join((*VIDEO_CODECS, *AUDIO_CODECS)),
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+    "max_streams": "4",
+}
+
+
+def warm() -> None:
+    """Encodes and inspects a clip, so that nothing is left to load in a child."""
+    av.logging.set_level(av.logging.PANIC)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for _ in range(3):
+            container.mux(stream.encode(VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode())
+    with _opened(file) as container:
+        _facts(container)
+
+
+def inspect(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """Demuxes the sealed MP4 of the first descriptor whole and decodes its first and last frames.
+
+    Gives the fields of `squero.media.look.Clip`; refuses what is no sound MP4.
+    """
+    reader = SealedReader(descriptors[0], bytes.fromhex(arguments["source_key"]))
+    try:
+        with _opened(reader) as container:
+            return _facts(container) | {"size": reader.size}
+    except av.error.FFmpegError:
+        raise SandboxRefusal(_UNREADABLE) from None
+
+
+def _opened(file: Any) -> InputContainer:
+    options = dict(_OPTIONS)
+    container: InputContainer = av.open(
+        file, "r", format="mp4", container_options=options, io_open=_open_nothing
+    )
+    return container
+
+
+def _open_nothing(*_: object) -> NoReturn:
+    raise SandboxRefusal("The video refers to another file")
+
+
+def _facts(container: InputContainer) -> dict[str, Any]:
+    video, has_audio = _streams(container)
+    context = video.codec_context
+    context.thread_count = 1
+    context.options = {"err_detect": "explode"}
+    declared = video.frames
+    times = sorted(_shown(container, video))
+    if not times or len(times) != declared:
+        raise SandboxRefusal(_UNREADABLE)
+    first, last = _ends(container, video, times[-1][0])
+    if first.pts != times[0][0] or (first.width, first.height) != (last.width, last.height):
+        raise SandboxRefusal(_UNREADABLE)
+    seconds = float((times[-1][0] + times[-1][1] - times[0][0]) * _base(video))
+    return {
+        "width": first.width,
+        "height": first.height,
+        "frames": len(times),
+        "fps": len(times) / seconds,
+        "seconds": seconds,
+        "has_audio": has_audio,
+    }
+
+
+def _streams(container: InputContainer) -> tuple[VideoStream, bool]:
+    """The one video stream, and whether one of sound is beside it; anything else is refused."""
+    video, audio = container.streams.video, container.streams.audio
+    if len(video) != 1 or len(audio) > 1 or len(container.streams) != len(video) + len(audio):
+        raise SandboxRefusal("The video file needs one video stream and at most one of sound")
+    if _codec(video[0]) not in VIDEO_CODECS or (audio and _codec(audio[0]) not in AUDIO_CODECS):
+        raise SandboxRefusal("The video file has an unsupported codec")
+    if max(video[0].width, video[0].height) > LIMIT_SIDE:
+        raise SandboxRefusal("The video's dimensions are too large")
+    return video[0], bool(audio)
+
+
+def _codec(stream: Stream) -> str:
+    # A stream whose codec is not on the list above has no context to ask.
+    context = stream.codec_context
+    return context.codec.canonical_name if context is not None else ""
+
+
+def _base(video: VideoStream) -> Fraction:
+    if video.time_base is None:
+        raise SandboxRefusal(_UNREADABLE)
+    return video.time_base
+
+
+def _shown(container: InputContainer, video: VideoStream) -> Iterator[tuple[int, int]]:
+    """When each picture is shown and for how long, of every packet there is."""
+    count = 0
+    for packet in container.demux():
+        if packet.is_corrupt:
+            raise SandboxRefusal(_UNREADABLE)
+        if packet.stream.index != video.index or packet.size == 0:
+            continue
+        count += 1
+        if packet.pts is None or not packet.duration or packet.is_discard or count > LIMIT_FRAMES:
+            raise SandboxRefusal(_UNREADABLE)
+        yield packet.pts, packet.duration
+
+
+def _ends(
+    container: InputContainer, video: VideoStream, last_time: int
+) -> tuple[VideoFrame, VideoFrame]:
+    """The first frame, and the last one, reached from the key frame before it."""
+    container.seek(0, stream=video)
+    first = next(container.decode(video), None)
+    container.seek(last_time, stream=video)
+    last = None
+    for last in container.decode(video):
+        if last.is_corrupt:
+            raise SandboxRefusal(_UNREADABLE)
+    if first is None or last is None or last.pts != last_time:
+        raise SandboxRefusal(_UNREADABLE)
+    return first, last

@@ -1,0 +1,144 @@
+"""Drawing an image anew: runs only in the sandbox's children."""
+
+import io
+import warnings
+from typing import Any
+
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
+from squero.sandbox import SandboxRefusal
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+LIMIT_PIXELS = 50_000_000
+LIMIT_SIDE = 3840
+LEAST_SIDE = 64
+
+_INVALID = "Invalid image format"
+_UNREADABLE = "The image file is corrupted or unreadable"
+_TOO_SMALL = "Image dimensions are too small"
+_TOO_LARGE = "Image dimensions are too large"
+
+
+def warm() -> None:
+    """Loads every part of Pillow that a child will need and could no longer load."""
+    warnings.simplefilter("error")
+    Image.MAX_IMAGE_PIXELS = LIMIT_PIXELS
+    for form in FORMATS:
+        file = io.BytesIO()
+        sample = Image.new("RGB", (LEAST_SIDE, LEAST_SIDE))
+        sample.save(file, form, icc_profile=ImageCms.ImageCmsProfile(_srgb()).tobytes())
+        with Image.open(file, formats=FORMATS) as image:
+            _save(_plain(image), form, io.BytesIO())
+
+
+def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """Reads the sealed image of the first descriptor, seals it anew into the second.
+
+    Gives the fields of `squero.media.look.Picture`; refuses with the contract's words.
+    """
+    source, target = descriptors
+    reader = SealedReader(source, bytes.fromhex(arguments["source_key"]))
+    try:
+        with Image.open(io.BufferedReader(reader, CHUNK_BYTES), formats=FORMATS) as image:
+            form = str(image.format)
+            _check(image.size)
+            plain = _plain(image)
+    except (SandboxRefusal, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise SandboxRefusal(_INVALID) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise SandboxRefusal(_TOO_LARGE) from None
+    except Exception:
+        # A decoder of broken bytes may raise anything at all.
+        raise SandboxRefusal(_UNREADABLE) from None
+    writer = SealedWriter(target, bytes.fromhex(arguments["target_key"]))
+    media_type = _save(plain, form, writer)
+    size = writer.finish()
+    return {
+        "width": plain.width,
+        "height": plain.height,
+        "media_type": media_type,
+        "size": size,
+    }
+
+
+def _check(size: tuple[int, int]) -> None:
+    if size[0] * size[1] > LIMIT_PIXELS:
+        raise SandboxRefusal(_TOO_LARGE)
+    if min(size) * min(1.0, LIMIT_SIDE / max(size)) < LEAST_SIDE:
+        raise SandboxRefusal(_TOO_SMALL)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The first frame: upright, in sRGB without alpha, no side longer than LIMIT_SIDE."""
+    profile = image.info.get("icc_profile")
+    size = _reduced(image.size)
+    if image.format == "JPEG":
+        # The decoder halves a much larger picture by itself, at an eighth of the cost.
+        image.draft(None, size)
+    image.load()
+    turned = _turned(image)
+    size = _reduced(turned.size)
+    shades = _eight_bits(turned)
+    flat = _flat(shades)
+    if flat.size != size:
+        flat = flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    flat = _in_srgb(flat, profile)
+    flat.info.clear()
+    return flat
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, LIMIT_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Broken EXIF is no reason to refuse a picture that is sound.
+        return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Sixteen-bit grey scaled to eight; Pillow's own conversion would clip it to white."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """Colours without alpha, on white; CMYK stays for its profile to convert."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        white.alpha_composite(image)
+        return white.convert("RGB")
+    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, given, _srgb(), outputMode="RGB")
+            return converted or image.convert("RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            # A profile that does not fit its picture is ignored, as browsers do.
+            pass
+    return image.convert("RGB")
+
+
+def _srgb() -> Any:
+    return ImageCms.createProfile("sRGB")
+
+
+def _save(image: Image.Image, form: str, file: Any) -> str:
+    if form == "JPEG":
+        image.save(file, "JPEG", quality=95, subsampling=0)
+        return "image/jpeg"
+    image.save(file, "PNG", compress_level=1)
+    return "image/png"

@@ -1,0 +1,252 @@
+"""Sealed bytes: nothing that a customer sent or received lies on a disk in the clear.
+
+An object is a header and numbered chunks of 256 KiB, each sealed with AES-256-GCM. The nonce is
+the chunk's number and whether it is the last, so any range opens by itself, and an object that
+was cut off, added to or put in another order does not open at all.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+CHUNK_BYTES = 256 * 1024
+KEY_BYTES = 32
+
+_MAGIC = b"squero\x00\x01"
+_SALT_BYTES = 16
+_HEADER_BYTES = len(_MAGIC) + _SALT_BYTES
+_TAG_BYTES = 16
+_NONCE_BYTES = 12
+_SEALED_CHUNK_BYTES = CHUNK_BYTES + _TAG_BYTES
+_LIMIT_CHUNKS = 2**32
+
+
+class SealedFile(NamedTuple):
+    """An open file and the key of the object in it: what is handed to a sandboxed child."""
+
+    descriptor: int
+    key: bytes
+
+
+class SealBroken(Exception):
+    """Sealed bytes that are not what was sealed under this key: cut off, changed or foreign."""
+
+
+def derived_key(key: bytes, label: bytes) -> bytes:
+    """The 32 bytes that HKDF-SHA-256 makes of a key for one labelled use."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(key)
+
+
+def object_key(generation_key: bytes, name: str) -> bytes:
+    """The key of one object of a generation, by its role and attempt, such as `result/2`."""
+    return derived_key(generation_key, b"squero object\x00" + name.encode())
+
+
+def seal(key: bytes, plaintext: bytes, purpose: bytes = b"") -> bytes:
+    """A small value sealed for a place that is no file, such as the prompt in its row.
+
+    The nonce is random, so one key may seal many values (up to 2**32). What was sealed for one
+    purpose does not open for another.
+    """
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, b"squero value\x00" + purpose)
+
+
+def open_sealed(key: bytes, sealed: bytes, purpose: bytes = b"") -> bytes:
+    """What `seal` sealed under this key for this purpose; raises SealBroken."""
+    nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    if len(rest) < _TAG_BYTES:
+        raise SealBroken("The sealed value is cut off")
+    try:
+        return AESGCM(key).decrypt(nonce, rest, b"squero value\x00" + purpose)
+    except InvalidTag:
+        raise SealBroken("The sealed value does not open under this key") from None
+
+
+def sealed_size(size: int) -> int:
+    """How many bytes an object of `size` plain bytes takes when it is sealed."""
+    chunks = max(1, -(-size // CHUNK_BYTES))
+    return _HEADER_BYTES + size + chunks * _TAG_BYTES
+
+
+def _cipher(key: bytes, salt: bytes) -> AESGCM:
+    # Every sealing draws a salt of its own: an upload that broke off and is sent again under the
+    # same name meets a fresh key, so a nonce never seals two plaintexts.
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"A key has {KEY_BYTES} bytes, not {len(key)}")
+    return AESGCM(derived_key(key, b"squero chunks\x00" + salt))
+
+
+def _nonce(number: int, last: bool) -> bytes:
+    return number.to_bytes(_NONCE_BYTES - 1, "big") + bytes([last])
+
+
+def _descriptor(file: BinaryIO | int) -> int:
+    return file if isinstance(file, int) else file.fileno()
+
+
+class SealedWriter:
+    """Seals what is written into a file, in place of all it held, keeping one chunk in memory.
+
+    The file stays open and is the caller's; nothing in it opens before `finish`.
+    """
+
+    def __init__(self, file: BinaryIO | int, key: bytes) -> None:
+        salt = os.urandom(_SALT_BYTES)
+        self._descriptor = _descriptor(file)
+        self._cipher = _cipher(key, salt)
+        self._header = _MAGIC + salt
+        # Both are used again for every chunk: fresh ones cost more than the sealing itself.
+        self._plain = memoryview(bytearray(CHUNK_BYTES))
+        self._sealed = memoryview(bytearray(_SEALED_CHUNK_BYTES))
+        self._pending = 0
+        self._chunks = 0
+        self._finished = False
+        self.size = 0
+        """The plain bytes taken so far."""
+        os.ftruncate(self._descriptor, 0)
+        self._put(self._header, 0)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Seals every chunk that is full and known not to be the last; gives the bytes taken."""
+        if self._finished:
+            raise ValueError("The object is finished")
+        view = memoryview(data).cast("B")
+        given = len(view)
+        while view:
+            if self._pending == CHUNK_BYTES:
+                self._seal(last=False)
+            taken = min(CHUNK_BYTES - self._pending, len(view))
+            self._plain[self._pending : self._pending + taken] = view[:taken]
+            self._pending += taken
+            self.size += taken
+            view = view[taken:]
+        return given
+
+    def finish(self) -> int:
+        """Seals the last chunk; gives the size of the object in plain bytes."""
+        if not self._finished:
+            self._seal(last=True)
+            self._finished = True
+        return self.size
+
+    def _seal(self, *, last: bool) -> None:
+        if self._chunks >= _LIMIT_CHUNKS:
+            raise ValueError("The object is too large")
+        sealed = self._sealed[: self._pending + _TAG_BYTES]
+        plain = self._plain[: self._pending]
+        self._cipher.encrypt_into(_nonce(self._chunks, last), plain, self._header, sealed)
+        self._put(sealed, _HEADER_BYTES + self._chunks * _SEALED_CHUNK_BYTES)
+        self._chunks += 1
+        self._pending = 0
+
+    def _put(self, data: bytes | memoryview, position: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, position)
+            view = view[written:]
+            position += written
+
+
+class SealedReader(io.RawIOBase):
+    """A sealed object as a seekable file, opening the chunks that are read and no others.
+
+    A file handed in is closed with the reader; a bare descriptor stays the caller's. Reads by
+    position, so several readers may share a descriptor. The last chunk is opened at once, so that
+    `size` is sure. Raises SealBroken here and from every read.
+    """
+
+    def __init__(self, file: BinaryIO | int, key: bytes) -> None:
+        super().__init__()
+        self._file = None if isinstance(file, int) else file
+        self._descriptor = _descriptor(file)
+        self._header = os.pread(self._descriptor, _HEADER_BYTES, 0)
+        if len(self._header) < _HEADER_BYTES or not self._header.startswith(_MAGIC):
+            raise SealBroken("This is not a sealed object")
+        self._cipher = _cipher(key, self._header[len(_MAGIC) :])
+        body = os.fstat(self._descriptor).st_size - _HEADER_BYTES
+        self._chunks = max(1, -(-body // _SEALED_CHUNK_BYTES))
+        self._last_bytes = body - (self._chunks - 1) * _SEALED_CHUNK_BYTES - _TAG_BYTES
+        if self._last_bytes < 0 or (self._last_bytes == 0 and self._chunks > 1):
+            raise SealBroken("The sealed object is cut off")
+        self.size = (self._chunks - 1) * CHUNK_BYTES + self._last_bytes
+        """The object's size in plain bytes."""
+        self._position = 0
+        self._held = (-1, b"")
+        self._chunk(self._chunks - 1)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if start + offset < 0:
+            raise ValueError("A position is not negative")
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fills the buffer from at most one chunk; 0 at the end."""
+        if self._position >= self.size:
+            return 0
+        number, offset = divmod(self._position, CHUNK_BYTES)
+        plain = memoryview(self._chunk(number))[offset : offset + len(buffer)]
+        buffer[: len(plain)] = plain
+        self._position += len(plain)
+        return len(plain)
+
+    def read_range(self, start: int, end: int) -> Iterator[bytes]:
+        """The plain bytes from `start` up to `end`, in pieces of a chunk at most.
+
+        Does not move the reader's position; what lies outside the object is left out.
+        """
+        end = min(end, self.size)
+        while start < end:
+            number, offset = divmod(start, CHUNK_BYTES)
+            chunk = self._chunk(number)
+            stop = min(CHUNK_BYTES, end - number * CHUNK_BYTES)
+            yield chunk if (offset, stop) == (0, len(chunk)) else chunk[offset:stop]
+            start += stop - offset
+
+    def close(self) -> None:
+        if self._file is not None and not self.closed:
+            self._file.close()
+        self._held = (-1, b"")
+        super().close()
+
+    def _chunk(self, number: int) -> bytes:
+        held, plain = self._held
+        if held == number:
+            return plain
+        if self.closed:
+            raise ValueError("The reader is closed")
+        last = number == self._chunks - 1
+        length = (self._last_bytes if last else CHUNK_BYTES) + _TAG_BYTES
+        sealed = self._get(length, _HEADER_BYTES + number * _SEALED_CHUNK_BYTES)
+        try:
+            plain = self._cipher.decrypt(_nonce(number, last), sealed, self._header)
+        except InvalidTag:
+            raise SealBroken("The sealed object does not open under this key") from None
+        self._held = (number, plain)
+        return plain
+
+    def _get(self, length: int, position: int) -> bytes:
+        data = os.pread(self._descriptor, length, position)
+        while len(data) < length:
+            more = os.pread(self._descriptor, length - len(data), position + len(data))
+            if not more:
+                raise SealBroken("The sealed object is cut off")
+            data += more
+        return data

@@ -1,0 +1,32 @@
+"""Money in integer millionths of a US dollar, from the catalogue's text to the API's number."""
+
+from decimal import Decimal, InvalidOperation
+
+MICROS_PER_USD = 1_000_000
+
+UNMETERED_USD = 9_999_999_999
+"""What an unmetered account reports as its balance."""
+
+
+def micros_from_usd(text: str) -> int:
+    """The micros of a decimal text such as "0.055"; raises ValueError when it is not exact."""
+    try:
+        micros = Decimal(text) * MICROS_PER_USD
+        exact = micros == micros.to_integral_value()
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount of USD") from None
+    if not exact:
+        raise ValueError(f"{text!r} has more than six decimals")
+    return int(micros)
+
+
+def usd_text(micros: int) -> str:
+    """The amount as decimal text without trailing zeros, such as "0.055" or "12"."""
+    whole, rest = divmod(abs(micros), MICROS_PER_USD)
+    text = f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
+    return f"-{text}" if micros < 0 else text
+
+
+def usd_number(micros: int) -> int | float:
+    """The amount as the API's JSON number: dividing is exact to six decimals below 2**53."""
+    return micros // MICROS_PER_USD if micros % MICROS_PER_USD == 0 else micros / MICROS_PER_USD

@@ -1,0 +1,71 @@
+"""Every setting: `SQUERO_*` in the environment, then `squero.toml` in the home, then these defaults."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+def default_home() -> Path:
+    """`/var/lib/squero` for root; below the user's own data folder for anybody else."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/squero")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "squero"
+
+
+class Settings(BaseSettings):
+    """The settings of a server or a command; `docs/settings.md` lists them all."""
+
+    model_config = SettingsConfigDict(env_prefix="SQUERO_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=default_home)
+    """Everything Squero keeps: the embedded database, sealed media, the secret."""
+    database_url: SecretStr | None = None
+    """A PostgreSQL 15 or later to use in place of the embedded one."""
+    secret_file: Path | None = None
+    """32 bytes that wrap the day keys and key the hashes; replicas share it. Default: in the home."""
+
+    queue_per_minute: int = Field(default=20, ge=1)
+    """POST /video/queue calls a minute and account."""
+    retrieve_per_minute: int = Field(default=120, ge=1)
+    """POST /video/retrieve calls a minute and account."""
+    body_limit_bytes: int = Field(default=35_000_000, ge=1_000)
+    """The largest request body; more is 413."""
+    result_limit_bytes: int = Field(default=500_000_000, ge=1_000_000)
+    """The largest video that a worker may upload."""
+
+    lease_seconds: int = Field(default=6, ge=2)
+    """How long a worker that falls silent keeps its job."""
+    deadline_seconds: int = Field(default=3600, ge=1)
+    """How long one attempt may render before its child is killed."""
+    retention_hours: int = Field(default=24, ge=1)
+    """How long a finished video is kept."""
+    queue_hours: int = Field(default=24, ge=1)
+    """How long a job may wait before it is given up and released."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and the environment over `squero.toml`."""
+        named = init_settings().get("home") or env_settings().get("home") or default_home()
+        toml = TomlConfigSettingsSource(settings_cls, Path(named) / "squero.toml")
+        return init_settings, env_settings, toml
+
+    @cached_property
+    def secret_path(self) -> Path:
+        """Where the server's secret lies."""
+        return self.secret_file or self.home / "secret"

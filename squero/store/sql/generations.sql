@@ -1,0 +1,202 @@
+-- Generations: the job row. The WHERE clause is the state machine: no row back means no.
+
+-- name: create
+INSERT INTO generations
+    (queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
+     seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
+     expected_wait_us)
+VALUES
+    (%(queue_id)s, %(account_id)s, %(key_id)s, %(model)s, %(lane)s, %(resolution)s, %(width)s,
+     %(height)s, %(frames)s, %(fps)s, %(audio)s, %(seed)s, %(prompt)s, %(inputs)s, %(key_day)s,
+     %(wrapped_key)s, %(currency)s, %(price_micros)s, %(estimate_us)s, %(expected_wait_us)s);
+
+-- name: announce
+SELECT pg_notify('squero_queued', %(lane)s);
+
+-- name: lock_lane
+-- Claims of a lane go one after another, so that each sees the virtual time the last one charged.
+SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
+
+-- name: claim
+-- The waiting account with the least virtual time; its oldest job, of a warm model if it has one.
+WITH share AS (
+    SELECT account_id FROM shares
+    WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
+    ORDER BY virtual_us, account_id
+    LIMIT 1
+    FOR UPDATE
+), warm AS (
+    SELECT oldest.seq
+    FROM share, unnest(%(warm)s::text[]) AS model
+    CROSS JOIN LATERAL (
+        SELECT seq FROM generations g
+        WHERE g.lane = %(lane)s AND g.account_id = share.account_id AND g.model = model.model
+          AND g.state = 'queued'
+        ORDER BY seq LIMIT 1
+    ) oldest
+    ORDER BY oldest.seq LIMIT 1
+), job AS (
+    SELECT queue_id, account_id, estimate_us
+    FROM generations
+    WHERE lane = %(lane)s AND account_id = (SELECT account_id FROM share) AND state = 'queued'
+      AND seq >= coalesce((SELECT seq FROM warm), 0)
+    ORDER BY seq
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+), charged AS (
+    UPDATE shares s
+    SET queued = queued - 1, running = running + 1, waiting_us = waiting_us - job.estimate_us,
+        virtual_us = virtual_us + job.estimate_us / s.weight
+    FROM job WHERE s.lane = %(lane)s AND s.account_id = job.account_id
+)
+UPDATE generations g
+SET state = 'rendering', attempt = attempt + 1, worker_id = %(worker_id)s,
+    instance = %(instance)s, progress = 0, started_at = squero_now(),
+    lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
+FROM job WHERE g.queue_id = job.queue_id
+RETURNING g.queue_id, g.attempt, g.model, g.width, g.height, g.frames, g.fps, g.audio, g.seed,
+    g.prompt, g.inputs, g.key_day, g.wrapped_key, g.memory_failures;
+
+-- name: renew
+-- The answer to a progress report: a row means go on.
+UPDATE generations
+SET progress = %(progress)s,
+    lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
+WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
+  AND state = 'rendering'
+RETURNING attempt;
+
+-- name: attempt
+-- The attempt that a worker speaks of, also after it has settled.
+SELECT queue_id, attempt, state, media, inputs, key_day, wrapped_key, width, height, frames, fps,
+       audio
+FROM generations
+WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s;
+
+-- name: complete
+UPDATE generations
+SET state = 'completed', media = 'kept', progress = 1, lease_until = NULL, prompt = NULL,
+    result_bytes = %(result_bytes)s, finished_at = squero_now(),
+    expires_at = squero_now() + make_interval(hours => %(retention_hours)s),
+    render_us = extract(epoch FROM squero_now() - started_at) * 1000000
+WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
+  AND state = 'rendering'
+RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leases,
+    memory_failures;
+
+-- name: interrupt
+-- An attempt ends without a result and the job waits again; the next claim is a new attempt.
+UPDATE generations
+SET state = 'queued', lease_until = NULL, progress = 0,
+    strikes = strikes + (%(reason)s = 'strike')::integer,
+    lost_leases = lost_leases + (%(reason)s IN ('lease', 'death'))::integer,
+    memory_failures = memory_failures + (%(reason)s = 'memory')::integer
+WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND state = 'rendering'
+  AND (%(worker_id)s::uuid IS NULL OR worker_id = %(worker_id)s)
+  AND (%(reason)s <> 'lease' OR lease_until <= squero_now())
+RETURNING queue_id, account_id, lane, estimate_us,
+    (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint AS render_us,
+    strikes, lost_leases, memory_failures;
+
+-- name: fail
+-- For good: the same failure is told on every poll.
+UPDATE generations
+SET state = 'failed', failure = %(failure)s, failure_message = %(message)s,
+    finished_at = squero_now(), prompt = NULL, wrapped_key = NULL
+WHERE queue_id = %(queue_id)s AND state = 'queued'
+RETURNING queue_id, account_id, lane, estimate_us;
+
+-- name: cancel
+UPDATE generations
+SET state = 'cancelled', failure = 'cancelled', finished_at = squero_now(), lease_until = NULL, prompt = NULL,
+    wrapped_key = NULL,
+    render_us = CASE state WHEN 'rendering'
+        THEN (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint END
+WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s
+  AND state IN ('queued', 'rendering')
+RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leases,
+    memory_failures;
+
+-- name: read
+-- A customer's own generation, as a poll sees it.
+SELECT queue_id, account_id, seq, model, lane, state, media, attempt, progress, failure,
+       failure_message, estimate_us, expected_wait_us, key_day, wrapped_key,
+       (extract(epoch FROM squero_now() - created_at) * 1000)::bigint AS execution_ms,
+       (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint AS running_us
+FROM generations
+WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s;
+
+-- name: delete_media
+-- The key goes with the row's media: what may linger of the bytes can no longer be read.
+UPDATE generations
+SET media = 'deleted', prompt = NULL, wrapped_key = NULL
+WHERE queue_id = %(queue_id)s AND media = 'kept'
+RETURNING queue_id;
+
+-- name: expired
+UPDATE generations
+SET media = 'deleted', prompt = NULL, wrapped_key = NULL
+WHERE queue_id IN (
+    SELECT queue_id FROM generations
+    WHERE media = 'kept' AND expires_at <= squero_now()
+    ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+RETURNING queue_id;
+
+-- name: overdue
+-- Jobs that have waited longer than they may.
+SELECT queue_id, attempt FROM generations
+WHERE state = 'queued' AND created_at <= squero_now() - make_interval(hours => %(queue_hours)s)
+ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED;
+
+-- name: watch
+-- After a start or an outage no lease expires for one lease length: its worker could not renew.
+UPDATE watch
+SET quiet_until = CASE WHEN looked_at < squero_now() - make_interval(secs => %(gap_seconds)s)
+        THEN squero_now() + make_interval(secs => %(lease_seconds)s) ELSE quiet_until END,
+    looked_at = squero_now()
+RETURNING quiet_until <= squero_now() AS may_expire;
+
+-- name: hush
+-- A start: whoever renders must have the time to find the server again.
+UPDATE watch
+SET looked_at = squero_now(),
+    quiet_until = squero_now() + make_interval(secs => %(lease_seconds)s);
+
+-- name: lost
+-- Attempts whose lease has run out.
+SELECT queue_id, attempt FROM generations
+WHERE state = 'rendering' AND lease_until <= squero_now()
+ORDER BY lease_until LIMIT 100;
+
+-- name: rendered_by
+-- The attempts of a worker process that is known to be dead, or of all the server's own.
+SELECT g.queue_id, g.attempt FROM generations g JOIN workers w ON w.id = g.worker_id
+WHERE g.state = 'rendering' AND w.own
+  AND (%(instance)s::uuid IS NULL OR g.instance = %(instance)s);
+
+-- name: ahead
+-- How many of the account's own jobs wait before this one, up to a thousand.
+SELECT count(*) FROM (
+    SELECT 1 FROM generations
+    WHERE lane = %(lane)s AND account_id = %(account_id)s AND state = 'queued'
+      AND seq < %(seq)s
+    LIMIT 1000) AS before;
+
+-- name: readable
+-- Of these, the ones whose media can still be read, and by what: anything else is an orphan.
+SELECT queue_id, state FROM generations
+WHERE queue_id = ANY(%(queue_ids)s) AND wrapped_key IS NOT NULL;
+
+-- name: timing
+-- The P80 of the measured render of this kind of job, once there are ten of them.
+SELECT percentile_disc(0.8) WITHIN GROUP (ORDER BY render_us) AS p80_us
+FROM (
+    SELECT render_us FROM generations
+    WHERE model = %(model)s AND resolution = %(resolution)s AND frames = %(frames)s
+      AND state = 'completed'
+    ORDER BY finished_at DESC LIMIT 100) AS latest
+HAVING count(*) >= 10;
+
+-- name: states
+SELECT lane, state, count(*) AS count FROM generations
+WHERE state IN ('queued', 'rendering') GROUP BY lane, state;

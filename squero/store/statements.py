@@ -1,0 +1,21 @@
+"""SQL with a name and a home: `sql/<noun>.sql` holds the statements `<noun>.<verb>`."""
+
+import re
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@cache
+def _noun(noun: str) -> dict[str, str]:
+    text = files("squero.store").joinpath("sql", f"{noun}.sql").read_text("utf-8")
+    parts = _NAME.split(text)[1:]
+    return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of the statement `noun.verb`; raises KeyError for a name that is not there."""
+    noun, verb = name.split(".")
+    return _noun(noun)[verb]

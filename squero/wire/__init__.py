@@ -1,0 +1,1 @@
+"""What travels, to the letter: requests, answers, error bodies."""

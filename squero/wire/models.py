@@ -1,0 +1,51 @@
+"""The bodies of the model calls."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+MODEL_TYPES = (
+    "asr", "embedding", "image", "text", "tts", "upscale", "inpaint", "video", "all", "code"
+)
+
+
+class VideoConstraints(BaseModel):
+    """What a video model takes; an empty list means that the field is not supported."""
+
+    model_type: str
+    aspect_ratios: list[str]
+    resolutions: list[str]
+    durations: list[str]
+    audio: bool
+    audio_configurable: bool
+    prompt_character_limit: int
+
+
+class ModelSpec(BaseModel):
+    """What is told of a model; a video's price is told by POST /video/quote alone."""
+
+    name: str
+    description: str
+    privacy: Literal["private"] = "private"
+    offline: bool = False
+    traits: list[str] = []
+    constraints: VideoConstraints
+
+
+class ModelAnswer(BaseModel):
+    """One model of the list."""
+
+    id: str
+    object: Literal["model"] = "model"
+    owned_by: Literal["venice.ai"] = "venice.ai"
+    type: Literal["video"] = "video"
+    created: int
+    model_spec: ModelSpec
+
+
+class ModelsAnswer(BaseModel):
+    """GET /models."""
+
+    object: Literal["list"] = "list"
+    type: str
+    data: list[ModelAnswer]

@@ -1,0 +1,69 @@
+"""What workers and the server say to each other under /worker/v1."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+FailureKind = Literal["bad_input", "out_of_memory", "upstream", "crash", "deadline", "cancelled"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClaimRequest(_Request):
+    """A worker asks for work; the answer waits until there is some."""
+
+    instance: UUID
+    """Which process asks: drawn at random when it starts."""
+    warm: Annotated[list[StrictStr], Field(max_length=1000)] = []
+    """The models that it has loaded."""
+    wait_seconds: Annotated[float, Field(ge=0, le=30)] = 20
+
+
+class ProgressRequest(_Request):
+    """How much is rendered."""
+
+    progress: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class FailureRequest(_Request):
+    """An attempt that ended without a video."""
+
+    kind: FailureKind
+    message: Annotated[StrictStr, Field(max_length=200)] | None = None
+    """For bad_input alone: what to tell the customer."""
+
+
+class ShotAnswer(BaseModel):
+    """The inputs of one render; each of `inputs` is fetched by its role."""
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    frames: int
+    fps: int
+    seed: int
+    audio: bool
+    inputs: dict[str, str]
+    """Role to media type."""
+
+
+class ClaimAnswer(BaseModel):
+    """A job to render."""
+
+    queue_id: UUID
+    attempt: int
+    model: str
+    engine: str
+    options: dict[str, object]
+    shot: ShotAnswer
+    deadline_seconds: int
+
+
+class GoOnAnswer(BaseModel):
+    """The answer to a progress report; an attempt that is no longer current gets 409."""
+
+    go_on: bool

@@ -1,0 +1,338 @@
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from squero.api.http import Protocol, config
+
+pytestmark = pytest.mark.anyio
+
+SOON = 0.3
+"""The deadline that a test waits for, in seconds."""
+LATE = 20.0
+"""A deadline that no test may reach."""
+
+App = Callable[[Scope, Receive, Send], Any]
+Serve = Callable[..., AbstractAsyncContextManager[int]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def answer(send: Send, body: bytes = b"ok", status: int = 200) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def whole_body(receive: Receive) -> bytes | None:
+    """The request's body; None when the client left or was given up."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message["body"]
+        more = message["more_body"]
+    return body
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await whole_body(receive)
+    await answer(send, b"gone" if body is None else body)
+
+
+async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, b"too large", 413)
+
+
+@asynccontextmanager
+async def serving(app: App, **deadlines: float) -> AsyncIterator[int]:
+    """The port of a real server; deadlines that are not named are late."""
+    late = dict.fromkeys(("head_seconds", "body_seconds", "linger_seconds"), LATE)
+    protocol = type("TestedProtocol", (Protocol,), late | deadlines)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(app, http=protocol, lifespan="off"))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+        listener.close()
+
+
+class Connection:
+    """A client that says what it is told to, and no more."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, bytes]:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head.split()[1]), await self.reader.readexactly(length)
+
+    async def refusal(self) -> int:
+        """The status of an error in the contract's shape, after which the server hangs up."""
+        status, body = await self.answer()
+        assert set(json.loads(body)) == {"error"}
+        assert await self.reader.read() == b""
+        return status
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def talking(app: App = echo, **deadlines: float) -> AsyncIterator[Connection]:
+    async with serving(app, **deadlines) as port, connected(port) as connection:
+        yield connection
+
+
+def get(*headers: str, path: str = "/") -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: squero", *headers, "", ""]).encode()
+
+
+def post(*headers: str) -> bytes:
+    return b"POST" + get(*headers)[3:]
+
+
+class TestGoodRequests:
+    async def test_keep_alive_and_pipelines(self) -> None:
+        async with talking() as connection:
+            for _ in range(2):
+                await connection.send(post("Content-Length: 5") + b"hello" + get())
+                assert await connection.answer() == (200, b"hello")
+                assert await connection.answer() == (200, b"")
+
+    async def test_large_body_in_many_pieces(self) -> None:
+        async with talking() as connection:
+            body = b"x" * 1_000_003
+            await connection.send(post(f"Content-Length: {len(body)}") + body + get())
+            assert await connection.answer() == (200, body)
+            assert await connection.answer() == (200, b"")
+
+    async def test_byte_by_byte(self) -> None:
+        async with talking() as connection:
+            for byte in post("Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\nX: y\r\n\r\n":
+                await connection.send(bytes([byte]))
+            assert await connection.answer() == (200, b"abc")
+
+    async def test_head_just_small_enough(self) -> None:
+        async with talking() as connection:
+            await connection.send(get(*["A: b"] * 99, path="/" + "a" * 8191))
+            assert (await connection.answer())[0] == 200
+            await connection.send(get("A: " + "b" * 65_000))
+            assert (await connection.answer())[0] == 200
+
+    async def test_close_is_honoured(self) -> None:
+        async with talking() as connection:
+            await connection.send(post("Content-Length: 2", "Connection: close") + b"hi")
+            head = await connection.reader.readuntil(b"\r\n\r\n")
+            assert b"connection: close" in head
+            assert await connection.reader.read() == b"hi"
+
+    async def test_upgrade_is_answered_as_http(self) -> None:
+        async with talking() as connection:
+            await connection.send(get("Connection: upgrade", "Upgrade: websocket"))
+            assert b" 200 OK" in await connection.reader.read()
+
+    async def test_trailers_reach_nobody(self) -> None:
+        async def headers(scope: Scope, receive: Receive, send: Send) -> None:
+            await whole_body(receive)
+            await answer(send, b" ".join(name for name, _ in scope["headers"]))
+
+        async with talking(headers) as connection:
+            chunks = b"1\r\nx\r\n0\r\nAuthorization: no\r\n\r\n"
+            await connection.send(post("Transfer-Encoding: chunked") + chunks)
+            assert await connection.answer() == (200, b"host transfer-encoding")
+
+
+class TestRefusedHeads:
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (get("A: " + "b" * 70_000), 431),
+            (get("A: " + "b" * 300_000), 431),
+            (get(*["A: " + "b" * 1000] * 66), 431),
+            (get(*["A: b"] * 100), 431),
+            (get(*["A: b"] * 60_000)[:-2], 431),
+            (get(path="/" + "a" * 8192), 414),
+            (b"GET /" + b"a" * 200_000, 414),
+            (get("Host: other"), 400),
+            (post("Content-Length: 1", "Content-Length: 1"), 400),
+            (post("Content-Length: 1", "Content-Length: 2"), 400),
+            (post("Content-Length: 3", "Transfer-Encoding: chunked"), 400),
+            (post("Transfer-Encoding: chunked", "Content-Length: 3"), 400),
+            (post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), 400),
+            (post("Content-Length: -1"), 400),
+            (b"nonsense\r\n\r\n", 400),
+            (b"CONNECT squero:1 HTTP/1.1\r\nHost: squero\r\n\r\n", 400),
+            ("GET /é HTTP/1.1\r\nHost: squero\r\n\r\n".encode(), 400),
+        ],
+    )
+    async def test_status(self, head: bytes, status: int) -> None:
+        async with talking() as connection:
+            await connection.send(head)
+            assert await connection.refusal() == status
+
+    async def test_endless_header(self) -> None:
+        async with talking() as connection:
+            await connection.send(b"GET / HTTP/1.1\r\nA: ")
+            sent = 0
+            while not connection.reader.at_eof() and sent < 64:
+                await connection.send(b"b" * 16_384)
+                sent += 1
+            assert await connection.refusal() == 431
+
+    async def test_endless_trailers(self) -> None:
+        async with talking() as connection:
+            await connection.send(post("Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n")
+            await connection.send(b"A: b\r\n" * 60_000)
+            assert await connection.refusal() == 431
+
+    async def test_second_request_while_the_first_is_answered(self) -> None:
+        started, proceed = asyncio.Event(), asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            started.set()
+            await proceed.wait()
+            await answer(send)
+
+        async with talking(slow) as connection:
+            await connection.send(get())
+            await started.wait()
+            await connection.send(get("Host: other"))
+            # Nothing may be written into the answer that somebody else is writing.
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await connection.answer()
+            proceed.set()
+
+
+class TestDeadlines:
+    @pytest.mark.parametrize("said", [b"", b"\r\n"])
+    async def test_silent_connection(self, said: bytes) -> None:
+        async with talking(head_seconds=SOON) as connection:
+            await connection.send(said)
+            assert await connection.reader.read() == b""
+
+    async def test_slow_header(self) -> None:
+        async with talking(head_seconds=SOON) as connection:
+            await connection.send(b"GET / HTTP/1.1\r\nA: ")
+            drip = asyncio.create_task(dripping(connection))
+            started = time.perf_counter()
+            assert await connection.refusal() == 408
+            assert time.perf_counter() - started < LATE / 2
+            drip.cancel()
+
+    async def test_slow_header_of_a_later_request(self) -> None:
+        async with talking(head_seconds=SOON) as connection:
+            await connection.send(get())
+            assert await connection.answer() == (200, b"")
+            await connection.send(get()[:-1])
+            assert await connection.refusal() == 408
+
+    async def test_idle_between_requests_is_uvicorns_to_end(self) -> None:
+        async with talking(head_seconds=0.05) as connection:
+            await connection.send(get())
+            assert await connection.answer() == (200, b"")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(connection.reader.read(), 0.3)
+
+    async def test_idle_body(self) -> None:
+        given_up = asyncio.Event()
+
+        async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+            assert await whole_body(receive) is None
+            given_up.set()
+            await answer(send, b"written to nobody")
+
+        async with talking(upload, body_seconds=SOON) as connection:
+            await connection.send(post("Content-Length: 10") + b"hello")
+            assert await connection.refusal() == 408
+            await asyncio.wait_for(given_up.wait(), LATE)
+
+    async def test_slow_body_that_does_arrive(self) -> None:
+        async with talking(head_seconds=0.2, body_seconds=0.4) as connection:
+            await connection.send(post("Content-Length: 8"))
+            for byte in b"patience":
+                await asyncio.sleep(0.1)
+                await connection.send(bytes([byte]))
+            assert await connection.answer() == (200, b"patience")
+
+    async def test_idle_body_of_a_request_half_answered(self) -> None:
+        async def half(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            assert await whole_body(receive) is None
+
+        async with talking(half, body_seconds=SOON) as connection:
+            await connection.send(post("Content-Length: 10") + b"hello")
+            read = await connection.reader.read()
+            assert read.endswith(b"4\r\nhalf\r\n"), "neither a 408 nor the end of a whole answer"
+
+    async def test_nobody_is_blamed_for_a_slow_answer(self) -> None:
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(0.3)
+            await answer(send, await whole_body(receive) or b"")
+
+        async with talking(slow, head_seconds=0.1, body_seconds=0.1) as connection:
+            await connection.send(get() + b"GET")
+            assert await connection.answer() == (200, b"")
+        async with talking(slow, head_seconds=0.1, body_seconds=0.1) as connection:
+            await connection.send(post("Content-Length: 2", "Expect: 100-continue"))
+            assert b" 100 " in await connection.reader.readuntil(b"\r\n\r\n")
+            await connection.send(b"hi")
+            assert await connection.answer() == (200, b"hi")
+
+
+class TestEarlyAnswers:
+    @pytest.mark.parametrize("header", ["Connection: keep-alive", "Connection: close"])
+    async def test_is_read_by_a_client_that_sends_on(self, header: str) -> None:
+        async with talking(too_large) as connection:
+            await connection.send(post(f"Content-Length: {5_000_000}", header))
+            for _ in range(100):
+                await connection.send(b"x" * 50_000)
+            assert await connection.answer() == (413, b"too large")
+
+    async def test_connection_goes_on_when_the_body_was_short(self) -> None:
+        async with talking(too_large) as connection:
+            for _ in range(2):
+                await connection.send(post("Content-Length: 500000") + b"x" * 500_000)
+                assert await connection.answer() == (413, b"too large")
+
+    async def test_endless_body_is_cut(self) -> None:
+        async with talking(too_large, linger_seconds=SOON) as connection:
+            await connection.send(post("Transfer-Encoding: chunked"))
+            assert await connection.answer() == (413, b"too large")
+            started = time.perf_counter()
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                while time.perf_counter() - started < LATE:
+                    await connection.send(b"5\r\nhello\r\n")
+                    await asyncio.sleep(0.01)
+
+
+async def dripping(connection: Connection) -> None:
+    while True:
+        await asyncio.sleep(0.02)
+        await connection.send(b"b")

@@ -1,0 +1,93 @@
+"""Engines that misbehave, declared the way a third party's package declares its own."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from squero.engines import Tell
+from squero.shot import BadInput, OutOfMemory, Shot
+
+
+class Obedient:
+    """Writes the process id as its video; the prompt says what goes wrong on the way."""
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+        self.loads = 0
+
+    def load(self) -> None:
+        self.loads += 1
+
+    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
+        print("a print of the engine")
+        tell(0.5)
+        getattr(self, shot.prompt.split()[0])(shot, tell)
+        out.write_text(f"{os.getpid()} {self.loads} {self.mark}")
+
+    def succeed(self, shot: Shot, tell: Tell) -> None:
+        pass
+
+    def die(self, shot: Shot, tell: Tell) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave(self, shot: Shot, tell: Tell) -> None:
+        sys.exit(3)
+
+    def hang(self, shot: Shot, tell: Tell) -> None:
+        threading.Event().wait()
+
+    def clutch(self, shot: Shot, tell: Tell) -> None:
+        # Holds the interpreter's lock, so that no thread of the child can do anything.
+        ctypes.PyDLL(None).sleep(60)
+
+    def wait(self, shot: Shot, tell: Tell) -> None:
+        while True:
+            tell(0.6)
+            time.sleep(0.01)
+
+    def refuse(self, shot: Shot, tell: Tell) -> None:
+        raise BadInput("The image shows no gondola")
+
+    def swell(self, shot: Shot, tell: Tell) -> None:
+        raise MemoryError(shot.prompt)
+
+    def starve(self, shot: Shot, tell: Tell) -> None:
+        raise OutOfMemory(shot.prompt)
+
+    def blurt(self, shot: Shot, tell: Tell) -> None:
+        print(f"about to render {shot.prompt}", file=sys.stderr)
+        thread = threading.Thread(target=self.fail, args=(shot, tell))
+        thread.start()
+        thread.join()
+        self.fail(shot, tell)
+
+    def fail(self, shot: Shot, tell: Tell) -> None:
+        raise ValueError(shot.prompt)
+
+    def garble(self, shot: Shot, tell: Tell) -> None:
+        cells = (cell.cell_contents for cell in tell.__closure__ or ())
+        pipe = next(cell._reports for cell in cells if hasattr(cell, "_reports"))
+        os.write(pipe, shot.prompt.split(maxsplit=1)[1].encode() + b"\n")
+
+    def look(self, shot: Shot, tell: Tell) -> None:
+        self.mark = " ".join(
+            [
+                Path("/proc/self/cmdline").read_text().replace("\0", " "),
+                " ".join(os.environ),
+                f"cwd={Path.cwd()} tmp={os.environ['TMPDIR']} umask={os.umask(0o077):o}",
+            ]
+        )
+
+
+class Broken:
+    """Does not load."""
+
+    def load(self) -> None:
+        raise RuntimeError("weights of a secret model")
+
+    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
+        raise AssertionError

@@ -1,0 +1,328 @@
+import asyncio
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from squero.engines.host import Host
+from squero.engines.messages import Done
+from squero.shot import (
+    BadInput,
+    Crashed,
+    DeadlineExceeded,
+    OutOfMemory,
+    RenderError,
+    Shot,
+    Stopped,
+)
+
+pytestmark = pytest.mark.anyio
+
+ShotOf = Callable[..., Shot]
+Rendering = Callable[..., Awaitable[Done]]
+SECRET = "an otter steals the doge's velvet hat"
+
+
+def ignore(share: float) -> None:
+    pass
+
+
+@pytest.fixture
+async def host(plugin: Path, tmp_path: Path) -> AsyncIterator[Host]:
+    host = Host("obedient", {"mark": "marked"}, tmp_path, grace_seconds=0.2)
+    yield host
+    await host.aclose()
+
+
+@pytest.fixture
+def render(host: Host, tmp_path: Path, shot_of: ShotOf) -> Rendering:
+    async def run(prompt: str, deadline_seconds: float = 30) -> Done:
+        return await host.render(shot_of(prompt), tmp_path / "out.mp4", ignore, deadline_seconds)
+
+    return run
+
+
+async def when_it_renders(host: Host, shot: Shot, out: Path) -> "asyncio.Task[Done]":
+    """The running task of a render whose engine has told its first progress."""
+    told = asyncio.Event()
+    task = asyncio.create_task(host.render(shot, out, lambda _: told.set(), 30))
+    await asyncio.wait_for(told.wait(), 30)
+    return task
+
+
+class TestRender:
+    async def test_gives_facts_progress_and_a_private_file(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path
+    ) -> None:
+        shares: list[float] = []
+        done = await host.render(shot_of("succeed"), tmp_path / "out.mp4", shares.append, 30)
+        assert shares == [0.5]
+        assert 0 <= done.seconds < 30
+        assert done.peak_bytes > 1_000_000
+        assert (tmp_path / "out.mp4").stat().st_mode & 0o777 == 0o600
+
+    async def test_passes_options_and_stays_warm(self, render: Rendering, tmp_path: Path) -> None:
+        written = []
+        for _ in range(2):
+            await render("succeed")
+            written.append((tmp_path / "out.mp4").read_text())
+        assert written[0] == written[1]
+        assert written[0].split()[1:] == ["1", "marked"]
+
+    async def test_after_load_uses_that_child(
+        self, host: Host, render: Rendering, tmp_path: Path
+    ) -> None:
+        await host.load()
+        pid = host.pid
+        await render("succeed")
+        assert (tmp_path / "out.mp4").read_text().startswith(f"{pid} ")
+
+    async def test_one_at_a_time(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
+        first = await when_it_renders(host, shot_of("wait"), tmp_path / "a.mp4")
+        with pytest.raises(RuntimeError, match="busy"):
+            await host.render(shot_of("succeed"), tmp_path / "b.mp4", ignore, 30)
+        host.stop()
+        with pytest.raises(Stopped):
+            await first
+
+    async def test_an_idle_child_that_died_is_replaced(self, host: Host, render: Rendering) -> None:
+        await render("succeed")
+        pid = host.pid
+        with open_pidfd(pid) as gone:
+            gone.kill()
+            assert gone.wait(10)
+        while host._child and host._child.is_alive:
+            await asyncio.sleep(0)
+        await render("succeed")
+        assert host.pid != pid
+
+    async def test_cancelled_kills_the_child(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path
+    ) -> None:
+        task = await when_it_renders(host, shot_of("hang"), tmp_path / "out.mp4")
+        with open_pidfd(host.pid) as gone:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert gone.wait(0)
+        assert host.pid is None
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("prompt", "error", "words"),
+        [
+            ("die", Crashed, "The engine's process ended (signal 9)"),
+            ("leave", Crashed, r"SystemExit at squero_fakes.py:\d+ in leave"),
+            ("fail", Crashed, r"ValueError at squero_fakes.py:\d+ in fail"),
+            ("swell", OutOfMemory, r"MemoryError at squero_fakes.py:\d+ in swell"),
+            ("starve", OutOfMemory, r"OutOfMemory at squero_fakes.py:\d+ in starve"),
+        ],
+    )
+    async def test_a_fresh_child_follows(
+        self, host: Host, render: Rendering, prompt: str, error: type[RenderError], words: str
+    ) -> None:
+        await host.load()
+        pid = host.pid
+        with pytest.raises(error) as caught:
+            await render(f"{prompt} {SECRET}")
+        assert_matches(str(caught.value), words)
+        assert SECRET not in str(caught.value)
+        await render("succeed")
+        assert host.pid not in (None, pid)
+
+    async def test_bad_input_speaks_and_keeps_the_child(
+        self, host: Host, render: Rendering
+    ) -> None:
+        await host.load()
+        pid = host.pid
+        with pytest.raises(BadInput, match=r"^The image shows no gondola$"):
+            await render("refuse")
+        await render("succeed")
+        assert host.pid == pid
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "garbage",
+            "[]",
+            "{}",
+            '{"message": "done", "number": 1}',
+            '{"message": "done", "number": 1, "seconds": "1", "peak_bytes": 1}',
+            '{"message": "progress", "number": 1, "share": 2}',
+            '{"message": "progress", "number": 1, "share": NaN}',
+            '{"message": "progress", "number": 9, "share": 0.5}',
+            '{"message": "failed", "number": 1, "kind": "deadline", "words": ""}',
+            '{"message": "loaded"}',
+            "x" * 5_000,
+            "x" * 200_000,
+        ],
+        ids=lambda line: line[:60],
+    )
+    async def test_a_broken_protocol_is_a_crash(self, render: Rendering, line: str) -> None:
+        with pytest.raises(Crashed, match="broke the protocol"):
+            await render(f"garble {line}")
+
+    async def test_the_deadline(self, host: Host, render: Rendering) -> None:
+        await host.load()
+        with open_pidfd(host.pid) as gone:
+            with pytest.raises(DeadlineExceeded):
+                await render("hang", deadline_seconds=0.3)
+            assert gone.wait(0)
+        await render("succeed")
+
+    async def test_an_engine_that_does_not_load(self, plugin: Path, tmp_path: Path) -> None:
+        host = Host("broken", {}, tmp_path)
+        with pytest.raises(Crashed, match=r"did not load: RuntimeError at squero_fakes\.py"):
+            await host.load()
+        assert host.pid is None
+
+    def test_an_unknown_engine(self, tmp_path: Path) -> None:
+        with pytest.raises(LookupError, match="nowhere"):
+            Host("nowhere", {}, tmp_path)
+
+
+class TestStop:
+    async def test_heeded_keeps_the_child(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path, render: Rendering
+    ) -> None:
+        task = await when_it_renders(host, shot_of("wait"), tmp_path / "out.mp4")
+        pid = host.pid
+        host.stop()
+        with pytest.raises(Stopped):
+            await task
+        await render("succeed")
+        assert host.pid == pid
+
+    async def test_ignored_kills_within_the_grace(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path, render: Rendering
+    ) -> None:
+        task = await when_it_renders(host, shot_of("hang"), tmp_path / "out.mp4")
+        pid, began = host.pid, time.monotonic()
+        host.stop()
+        host.stop()
+        with pytest.raises(Stopped):
+            await task
+        assert 0.2 <= time.monotonic() - began < 5
+        await render("succeed")
+        assert host.pid != pid
+
+    async def test_while_loading(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
+        task = asyncio.create_task(host.render(shot_of("hang"), tmp_path / "o.mp4", ignore, 30))
+        await asyncio.sleep(0)
+        host.stop()
+        with pytest.raises(Stopped):
+            await task
+
+    async def test_idle_does_nothing(self, host: Host, render: Rendering) -> None:
+        host.stop()
+        await render("succeed")
+
+    async def test_close_stops_a_render(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
+        task = await when_it_renders(host, shot_of("hang"), tmp_path / "out.mp4")
+        await host.aclose()
+        with pytest.raises(Stopped):
+            await task
+
+
+class TestPrivacy:
+    async def test_the_log_gets_lines_but_not_the_prompt(
+        self, host: Host, render: Rendering
+    ) -> None:
+        with capture_logs() as entries:
+            with pytest.raises(Crashed):
+                await render(f"blurt {SECRET}")
+            await host.aclose()
+        says = [entry["says"] for entry in entries]
+        assert "a print of the engine" in says
+        assert any(line.startswith("ValueError at squero_fakes.py") for line in says)
+        assert "otter" not in str(entries)
+
+    async def test_the_child_sees_no_setting_and_shows_no_prompt(
+        self, render: Rendering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SQUERO_WORKER_TOKEN", "token")
+        await render(f"look {SECRET}")
+        seen = (tmp_path / "out.mp4").read_text()
+        assert "-m squero.engines.child" in seen
+        assert f"cwd={tmp_path} tmp={tmp_path} umask=77" in seen
+        assert "SQUERO_" not in seen
+        assert "otter" not in seen
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from squero.engines.host import Host
+from squero.shot import Shot
+
+async def main():
+    host = Host("obedient", {}, Path(sys.argv[1]))
+    shot = Shot(prompt=sys.argv[2], width=2, height=2, frames=1, fps=1, seed=1)
+    tell = lambda share: print(host.pid, flush=True)
+    await host.render(shot, Path(sys.argv[1]) / "out.mp4", tell, 60)
+
+asyncio.run(main())
+"""
+
+
+class TestDeathOfTheParent:
+    @pytest.mark.parametrize("prompt", ["hang", "clutch"])
+    def test_takes_the_child_along(self, plugin: Path, tmp_path: Path, prompt: str) -> None:
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(plugin), *filter(None, sys.path)])}
+        command = [sys.executable, "-c", PARENT, str(tmp_path), prompt]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as parent:
+            assert parent.stdout is not None
+            try:
+                pid = next(int(line) for line in parent.stdout if line.strip().isdigit())
+                with open_pidfd(pid) as gone:
+                    assert not gone.wait(0)
+                    parent.kill()
+                    assert gone.wait(10)
+            finally:
+                parent.kill()
+
+    def test_a_closed_pipe_ends_the_child(self) -> None:
+        command = [sys.executable, "-m", "squero.engines.child", str(os.getpid())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+            assert child.stdin is not None
+            child.stdin.close()
+            assert child.wait(10) == 1
+
+    def test_a_parent_that_died_at_once(self) -> None:
+        command = [sys.executable, "-m", "squero.engines.child", "1"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+            assert child.wait(10) == 1
+
+
+class open_pidfd:  # noqa: N801
+    """A process, to be awaited though it is not our child, and though its id may be reused."""
+
+    def __init__(self, pid: int | None) -> None:
+        assert pid is not None
+        self._descriptor = os.pidfd_open(pid)
+
+    def __enter__(self) -> "open_pidfd":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def kill(self) -> None:
+        signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended within this time."""
+        return bool(select.select([self._descriptor], [], [], seconds)[0])
+
+
+def assert_matches(text: str, pattern: str) -> None:
+    assert text == pattern or re.fullmatch(pattern, text), text

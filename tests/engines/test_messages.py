@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from squero.engines.messages import (
+    REPORT_BYTES,
+    WORDS,
+    Command,
+    Done,
+    Failed,
+    Garbled,
+    Load,
+    Loaded,
+    Progress,
+    Render,
+    Report,
+    Stop,
+    decode_command,
+    decode_report,
+    encode,
+)
+from squero.shot import Shot
+
+SHOT = Shot("a\nb", 2, 4, 6, 8, 10, "no", audio=True, media={"image": Path("/x/y")})
+
+
+@pytest.mark.parametrize(
+    "command", [Load("a:B", {"steps": 3, "dtype": "half"}), Render(3, SHOT, Path("/o")), Stop(3)]
+)
+def test_commands_survive_the_way(command: Command) -> None:
+    assert decode_command(encode(command)) == command
+
+
+@pytest.mark.parametrize(
+    "report", [Loaded(), Progress(1, 0.25), Done(1, 2.5, 3), Failed(1, "bad_input", "no")]
+)
+def test_reports_survive_the_way(report: Report) -> None:
+    assert decode_report(encode(report)) == report
+
+
+def test_the_longest_prompts_fit() -> None:
+    prompt = "\U0001f6f6" * 20_000
+    line = encode(Render(1, Shot(prompt, 2, 2, 1, 1, 1, prompt), Path("/o")))
+    assert line.count(b"\n") == 1
+
+
+def test_the_longest_words_fit() -> None:
+    assert len(encode(Failed(1, "bad_input", "\U0001f6f6" * WORDS))) <= REPORT_BYTES
+
+
+def test_too_long_a_report_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        encode(Failed(1, "crash", "x" * REPORT_BYTES))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff",
+        b"[" * 100_000,
+        b"1",
+        b'{"message": "boast"}',
+        b'{"message": ["done"]}',
+        b'{"message": "progress", "number": 1, "share": 0.5, "more": 1}',
+        b'{"message": "progress", "number": "1", "share": 0.5}',
+        b'{"message": "progress", "number": 1, "share": -0.1}',
+        b'{"message": "done", "number": 1, "seconds": Infinity, "peak_bytes": 1}',
+        b'{"message": "failed", "number": 1, "kind": "boredom", "words": ""}',
+        b'{"message": "failed", "number": 1, "kind": "crash", "words": "%s"}' % (b"x" * 201),
+    ],
+    ids=lambda line: line[:40].decode(errors="replace"),
+)
+def test_anything_else_is_garbled(line: bytes) -> None:
+    with pytest.raises(Garbled):
+        decode_report(line)
+    with pytest.raises(Garbled):
+        decode_command(line)

@@ -1,0 +1,270 @@
+"""Sealed objects: what goes in comes out, and nothing that was touched opens."""
+
+import io
+import os
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from squero.media.sealed import (
+    CHUNK_BYTES,
+    SealBroken,
+    SealedReader,
+    SealedWriter,
+    object_key,
+    open_sealed,
+    seal,
+    sealed_size,
+)
+
+KEY = bytes(range(32))
+HEADER = sealed_size(0) - 16
+STEP = CHUNK_BYTES + 16
+
+BORDERS = [
+    chunks * CHUNK_BYTES + offset
+    for chunks in range(4)
+    for offset in (-1, 0, 1)
+    if chunks or offset >= 0
+]
+
+
+def pattern(size: int) -> bytes:
+    return (os.urandom(4099) * (size // 4099 + 1))[:size]
+
+
+def sealed(file: IO[bytes], plain: bytes, key: bytes = KEY) -> None:
+    writer = SealedWriter(file.fileno(), key)
+    writer.write(plain)
+    assert writer.finish() == len(plain)
+
+
+@pytest.fixture
+def file() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+def plain_of(file: IO[bytes], key: bytes = KEY) -> bytes:
+    reader = SealedReader(file.fileno(), key)
+    return b"".join(reader.read_range(0, reader.size))
+
+
+@pytest.mark.parametrize("size", BORDERS)
+def test_round_trip_at_the_borders(file: IO[bytes], size: int) -> None:
+    plain = pattern(size)
+    sealed(file, plain)
+    assert os.fstat(file.fileno()).st_size == sealed_size(size)
+    reader = SealedReader(file.fileno(), KEY)
+    assert reader.size == size
+    assert reader.read() == plain
+    assert plain_of(file) == plain
+
+
+@settings(max_examples=40, deadline=None)
+@example(sizes=[CHUNK_BYTES, CHUNK_BYTES], start=CHUNK_BYTES - 1, length=2)
+@given(
+    sizes=st.lists(st.integers(0, CHUNK_BYTES + 2), max_size=4),
+    start=st.integers(0, 3 * CHUNK_BYTES),
+    length=st.integers(0, 3 * CHUNK_BYTES),
+)
+def test_pieces_and_ranges(sizes: list[int], start: int, length: int) -> None:
+    pieces = [pattern(size) for size in sizes]
+    plain = b"".join(pieces)
+    with tempfile.TemporaryFile() as file:
+        writer = SealedWriter(file.fileno(), KEY)
+        for piece in pieces:
+            writer.write(piece)
+        writer.finish()
+        reader = SealedReader(file.fileno(), KEY)
+        assert b"".join(reader.read_range(start, start + length)) == plain[start : start + length]
+        buffered = io.BufferedReader(reader, 1000)
+        buffered.seek(start)
+        assert buffered.read(length) == plain[start : start + length]
+
+
+def test_seek_and_tell_like_a_file(file: IO[bytes]) -> None:
+    sealed(file, b"0123456789")
+    reader = SealedReader(file.fileno(), KEY)
+    assert reader.seek(-3, os.SEEK_END) == 7
+    assert reader.read(2) == b"78"
+    assert reader.seek(-1, os.SEEK_CUR) == reader.tell() == 8
+    assert reader.seek(100) == 100
+    assert reader.read(1) == b""
+    with pytest.raises(ValueError, match="negative"):
+        reader.seek(-1)
+
+
+def cut(size: int) -> Callable[[bytes], bytes]:
+    return lambda data: data[:-size]
+
+
+def flip(position: int) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        at = position % len(data)
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    return changed
+
+
+def swapped(data: bytes) -> bytes:
+    first, second = data[HEADER : HEADER + STEP], data[HEADER + STEP : HEADER + 2 * STEP]
+    return data[:HEADER] + second + first + data[HEADER + 2 * STEP :]
+
+
+TAMPERED = {
+    "one byte short": cut(1),
+    "without its last chunk": lambda data: data[: HEADER + 2 * STEP],
+    "first chunk alone": lambda data: data[: HEADER + STEP],
+    "header alone": lambda data: data[:HEADER],
+    "header and a tag": lambda data: data[: HEADER + 16],
+    "empty": lambda data: b"",
+    "a byte more": lambda data: data + b"x",
+    "a chunk more": lambda data: data + data[HEADER : HEADER + STEP],
+    "its last chunk twice": lambda data: data + data[HEADER + 2 * STEP :],
+    "chunks swapped": swapped,
+    "first chunk missing": lambda data: data[:HEADER] + data[HEADER + STEP :],
+    "magic": flip(0),
+    "version": flip(7),
+    "salt": flip(10),
+    "first byte": flip(HEADER),
+    "middle": flip(HEADER + STEP + 100),
+    "first tag": flip(HEADER + STEP - 1),
+    "last tag": flip(-1),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_tampering_is_noticed(file: IO[bytes], how: str) -> None:
+    sealed(file, pattern(2 * CHUNK_BYTES + 500))
+    file.seek(0)
+    data = TAMPERED[how](file.read())
+    file.seek(0)
+    file.truncate()
+    file.write(data)
+    file.flush()
+    with pytest.raises(SealBroken):
+        plain_of(file)
+
+
+@pytest.mark.parametrize("size", [0, 500, CHUNK_BYTES, 2 * CHUNK_BYTES])
+def test_every_cut_at_a_chunk_is_noticed_on_opening(file: IO[bytes], size: int) -> None:
+    sealed(file, pattern(size + CHUNK_BYTES))
+    file.truncate(sealed_size(size))
+    with pytest.raises(SealBroken):
+        SealedReader(file.fileno(), KEY)
+
+
+def test_unfinished_object_does_not_open(file: IO[bytes]) -> None:
+    writer = SealedWriter(file.fileno(), KEY)
+    writer.write(pattern(2 * CHUNK_BYTES + 1))
+    with pytest.raises(SealBroken):
+        SealedReader(file.fileno(), KEY)
+
+
+def test_foreign_key_does_not_open(file: IO[bytes]) -> None:
+    sealed(file, b"secret")
+    with pytest.raises(SealBroken):
+        SealedReader(file.fileno(), object_key(KEY, "result/1"))
+
+
+def test_file_that_shrinks_under_the_reader_is_noticed(file: IO[bytes]) -> None:
+    sealed(file, pattern(2 * CHUNK_BYTES + 10))
+    reader = SealedReader(file.fileno(), KEY)
+    file.truncate(HEADER + 100)
+    with pytest.raises(SealBroken):
+        reader.read(10)
+
+
+def test_sealing_again_replaces_and_never_repeats(file: IO[bytes]) -> None:
+    sealed(file, pattern(CHUNK_BYTES + 5))
+    sealed(file, b"same words")
+    file.seek(0)
+    first = file.read()
+    sealed(file, b"same words")
+    file.seek(0)
+    second = file.read()
+    assert first[HEADER:] != second[HEADER:]
+    assert plain_of(file) == b"same words"
+
+
+def test_nothing_of_the_plain_bytes_shows(file: IO[bytes]) -> None:
+    sealed(file, b"gondola" * 100)
+    file.seek(0)
+    assert b"gondola" not in file.read()
+
+
+def test_readers_share_a_descriptor(file: IO[bytes]) -> None:
+    plain = pattern(CHUNK_BYTES + 100)
+    sealed(file, plain)
+    one, two = SealedReader(file.fileno(), KEY), SealedReader(file.fileno(), KEY)
+    first = one.read(50_000)
+    assert two.read(10) == plain[:10]
+    assert first + one.read(50_000) == plain[:100_000]
+
+
+def test_reader_closes_the_file_it_was_handed(file: IO[bytes]) -> None:
+    sealed(file, b"x")
+    SealedReader(file.fileno(), KEY).close()
+    assert not file.closed
+    with os.fdopen(os.dup(file.fileno()), "rb") as copy:
+        SealedReader(copy, KEY).close()
+        assert copy.closed
+
+
+def test_memory_is_flat(file: IO[bytes]) -> None:
+    piece = bytes(1 << 20)
+    tracemalloc.start()
+    try:
+        writer = SealedWriter(file.fileno(), KEY)
+        for _ in range(100):
+            writer.write(piece)
+        writer.finish()
+        reader = SealedReader(file.fileno(), KEY)
+        total = sum(map(len, reader.read_range(0, reader.size)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert total == 100 << 20
+    assert peak < 8 * CHUNK_BYTES
+
+
+def test_key_of_another_length_is_refused(file: IO[bytes]) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        SealedWriter(file.fileno(), b"short")
+
+
+class TestValue:
+    def test_round_trip(self) -> None:
+        assert open_sealed(KEY, seal(KEY, b"a gondola")) == b"a gondola"
+        assert open_sealed(KEY, seal(KEY, b"")) == b""
+
+    def test_sealing_twice_differs(self) -> None:
+        assert seal(KEY, b"x") != seal(KEY, b"x")
+
+    def test_purpose_is_bound(self) -> None:
+        with pytest.raises(SealBroken):
+            open_sealed(KEY, seal(KEY, b"x", b"one"), b"two")
+
+    @pytest.mark.parametrize("position", [0, 12, -1])
+    def test_change_is_noticed(self, position: int) -> None:
+        with pytest.raises(SealBroken):
+            open_sealed(KEY, flip(position)(seal(KEY, b"a gondola")))
+
+    @pytest.mark.parametrize("length", [0, 5, 20])
+    def test_cut_is_noticed(self, length: int) -> None:
+        with pytest.raises(SealBroken):
+            open_sealed(KEY, seal(KEY, b"a gondola")[:length])
+
+
+def test_object_keys_differ_by_name_and_generation() -> None:
+    names = ("prompt", "input/image", "result/1", "result/2")
+    keys = {object_key(KEY, name) for name in names}
+    keys |= {object_key(bytes(32), name) for name in names}
+    assert len(keys) == 8
+    assert all(len(key) == 32 for key in keys)
