@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
 
 import structlog
@@ -23,7 +23,7 @@ from squero.api.answers import refusal
 from squero.api.gate import HEADERS
 from squero.api.house import House, Readiness
 from squero.api.routes import routes
-from squero.domain import attempt, catalog, upkeep
+from squero.domain import attempt, catalog
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
 from squero.domain.keys import Callers
@@ -106,13 +106,12 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        scope[HEADERS] = [
-            ("cf-ray", secrets.token_hex(8)),
-            ("x-venice-version", __version__),
-        ]
+        own = [("cf-ray", secrets.token_hex(8)), ("x-venice-version", __version__)]
+        scope["app"] = self
+        scope[HEADERS] = own
         answer = _Answer(scope, send)
         try:
-            await self._router(scope | {"app": self}, receive, answer.send)
+            await self._router(scope, receive, answer.send)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -175,13 +174,8 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _hear(house: House) -> None:
-    channels = ("squero_queued", "squero_callers")
-    async for notice in listen(house.yard.database.url, channels):
-        match notice.channel:
-            case "squero_queued":
-                house.bell.ring(notice.payload)
-            case "squero_callers":
-                house.callers.forget()
-            case _:
-                house.bell.ring_all()
-                house.callers.forget()
+    async for notice in listen(house.yard.database.url, ["squero_queued"]):
+        if notice.channel is None:
+            house.bell.ring_all()
+        else:
+            house.bell.ring(notice.payload)

@@ -100,8 +100,14 @@ class UnsupportedContentType(Refused):
     message = "Invalid content type. 'Content-Type' must be 'application/json'"
 
 
-class InputRejected(Refused):
-    """A job that failed by its own input, seen only while rendering."""
+class JobFailed(Refused):
+    """A job that is over without a video: the same words on every poll, and the price is back."""
+
+    credits_refunded = True
+
+
+class InputRejected(JobFailed):
+    """It failed by its own input, seen only while rendering, or its owner cancelled it."""
 
     status = 422
     message = "The input of this request could not be rendered"

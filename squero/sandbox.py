@@ -77,8 +77,7 @@ class Sandbox:
         self._functions = tuple(functions)
         self._memory_bytes = memory_bytes
         self._slots = asyncio.Semaphore(at_once)
-        self._starting = asyncio.Lock()
-        self._zygote: _Zygote | None = None
+        self._zygote: asyncio.Task[_Zygote] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -118,21 +117,27 @@ class Sandbox:
     async def aclose(self) -> None:
         """Ends the zygote and everything that still runs in it."""
         self._closed = True
-        async with self._starting:
-            zygote, self._zygote = self._zygote, None
-            if zygote is not None:
-                await zygote.aclose()
+        task, self._zygote = self._zygote, None
+        if task is not None:
+            with contextlib.suppress(SandboxDied):
+                await (await task).aclose()
 
     async def _living(self) -> "_Zygote":
-        async with self._starting:
-            if self._closed:
-                raise RuntimeError("The sandbox is closed")
-            if self._zygote is not None and self._zygote.lost:
-                await self._zygote.aclose()
-                self._zygote = None
-            if self._zygote is None:
-                self._zygote = await _Zygote.start(self._functions, self._memory_bytes)
-            return self._zygote
+        if self._closed:
+            raise RuntimeError("The sandbox is closed")
+        if self._zygote is None or _is_over(self._zygote):
+            self._zygote = asyncio.create_task(self._start_after(self._zygote))
+        # Whoever waits may be cancelled; the start goes on for the others.
+        return await asyncio.shield(self._zygote)
+
+    async def _start_after(self, last: "asyncio.Task[_Zygote] | None") -> "_Zygote":
+        if last is not None and last.exception() is None:
+            await last.result().aclose()
+        return await _Zygote.start(self._functions, self._memory_bytes)
+
+
+def _is_over(task: "asyncio.Task[_Zygote]") -> bool:
+    return task.done() and (task.exception() is not None or task.result().lost)
 
 
 class _Zygote:

@@ -1,4 +1,4 @@
-"""Every setting: `SQUERO_*` in the environment, then `squero.toml` in the home, then these defaults."""
+"""Every setting: `SQUERO_*` in the environment, then the home's `squero.toml`, then a default."""
 
 import os
 from functools import cached_property
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """A PostgreSQL 15 or later to use in place of the embedded one."""
     secret_file: Path | None = None
-    """32 bytes that wrap the day keys and key the hashes; replicas share it. Default: in the home."""
+    """32 bytes that wrap day keys and key hashes; replicas share it. Default: in the home."""
 
     queue_per_minute: int = Field(default=20, ge=1)
     """POST /video/queue calls a minute and account."""

@@ -70,6 +70,8 @@ class Zygote:
         finally:
             for pid in self._children:
                 os.kill(pid, signal.SIGKILL)
+            self._woken.close()
+            self._wake.close()
 
     def _turn(self) -> bool:
         ready, _, _ = select.select([self._control, self._woken], [], [], self._patience())

@@ -130,9 +130,9 @@ def descriptors_of(pid: int | str) -> int:
 
 
 def pid_of(sandbox: Sandbox) -> int:
-    zygote = sandbox._zygote
-    assert zygote is not None
-    return zygote._process.pid
+    task = sandbox._zygote
+    assert task is not None
+    return task.result()._process.pid
 
 
 async def until(condition: object, seconds: float = 5.0) -> None:
@@ -291,6 +291,22 @@ async def test_next_run_starts_a_fresh_zygote(sandbox: Sandbox) -> None:
     assert pid_of(sandbox) != first
 
 
+async def test_cancelled_start_serves_the_next(sandbox: Sandbox) -> None:
+    start = asyncio.create_task(sandbox.start())
+    await asyncio.sleep(0)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert await sandbox.run("customer_tasks:echo", {})
+
+
+async def test_closing_waits_for_a_start(sandbox: Sandbox) -> None:
+    start = asyncio.create_task(sandbox.start())
+    await asyncio.sleep(0)
+    await sandbox.aclose()
+    await start
+
+
 async def test_zygote_that_dies_takes_its_children_along(sandbox: Sandbox) -> None:
     await sandbox.start()
     run = asyncio.create_task(sandbox.run("customer_tasks:sleep", {}, timeout_seconds=50))
@@ -335,7 +351,7 @@ async def test_zygote_dies_with_a_killed_server(tmp_path: Path) -> None:
         "    sandbox = Sandbox(['customer_tasks:sleep'])\n"
         "    await sandbox.start()\n"
         "    task = asyncio.create_task(sandbox.run('customer_tasks:sleep', {}, (), 60))\n"
-        "    print(sandbox._zygote._process.pid, flush=True)\n"
+        "    print(sandbox._zygote.result()._process.pid, flush=True)\n"
         "    await task\n"
         "asyncio.run(main())\n"
     )

@@ -26,10 +26,10 @@ from squero.errors import (
 )
 from squero.media.spool import DataUrl, Spool
 
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 256 * 1024
 """How much base64 gathers before a thread decodes and seals it."""
-SPOOL_THREADS = 2
-"""More only take turns at the interpreter's lock, and the event loop waits behind them all."""
+SPOOL_THREADS = 1
+"""More would only take turns at the interpreter's lock, with the event loop waiting behind them."""
 NUMBER_LIMIT_DIGITS = 100
 PATH_LIMIT_CHARACTERS = 80
 """Longer paths are the client's own words, which do not belong in an answer."""

@@ -66,7 +66,7 @@ class Protocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._wakes = 0.0
         self._deadline: float | None = None
-        self._in_head = self._in_body = self._closes = self._lingering = False
+        self._in_body = self._closes = self._lingering = False
         self._unparsed = 0
         self._cut = self._spared = False
         self._refusal = MALFORMED
@@ -83,22 +83,17 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         step = self.head_limit_bytes
-        for start in range(0, len(data), step):
-            if self._lingering or self.transport.is_closing():
-                return
-            piece = data[start : start + step]
+        while data and not (self._lingering or self.transport.is_closing()):
+            piece, data = data[:step], data[step:]
             super().data_received(piece)
-            if not (self._lingering or self.transport.is_closing()):
+            if self._in_body or self._in_head() or self._answered():
                 self._follow(len(piece))
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._cut, self._unparsed = True, False, 0
-
     def on_headers_complete(self) -> None:
-        self._check_head(complete=True)
+        self._check_size()
+        self._check_names()
         super().on_headers_complete()
-        self._in_head, self._in_body, self._unparsed = False, True, 0
+        self._in_body, self._unparsed = True, 0
         # Trailers are collected here too, and must not reach headers that were looked at already.
         self.headers = []
         # Closing on a body that still arrives resets the connection, and the answer is lost. So
@@ -110,7 +105,8 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body, self._deadline = False, None
+        self._in_body = self._cut = False
+        self._unparsed, self._deadline = 0, None
         if self._closes:
             self.cycle.keep_alive = False
         super().on_message_complete()
@@ -134,21 +130,30 @@ class Protocol(HttpToolsProtocol):
         # What follows is not HTTP any more, so nothing that follows is answered.
         self.cycle.keep_alive = False
 
-    def _check_head(self, *, complete: bool) -> None:
-        """Raises RefusedHead; an incomplete head is only measured."""
-        self._refusal = MALFORMED
+    def _in_head(self) -> bool:
+        """Whether a head is awaited or has come in part: uvicorn's new scope has no method yet."""
+        return self.scope is None or "method" not in self.scope
+
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _check_size(self) -> None:
+        """Raises RefusedHead when what has arrived of the head, or of trailers, is too large."""
         if len(self.url) > self.url_limit_bytes:
             self._raise(URL_TOO_LONG)
         if len(self.headers) > self.header_limit or self._unparsed > self.head_limit_bytes:
             self._raise(TOO_MANY_HEADERS)
-        if not complete:
-            return
-        names = [name for name, _ in self.headers]
+
+    def _check_names(self) -> None:
+        """Raises RefusedHead when two readers of this head could understand two things."""
         if self._cut and len(self.url) + sum(map(_size, self.headers)) > self.head_limit_bytes:
             self._raise(TOO_MANY_HEADERS)
-        if len(set(names)) < len(names) and max(map(names.count, _ONCE)) > 1:
-            self._raise(AMBIGUOUS)
-        if b"content-length" in names and b"transfer-encoding" in names:
+        names = dict(self.headers)
+        if len(names) < len(self.headers):
+            every = [name for name, _ in self.headers]
+            if any(every.count(name) > 1 for name in _ONCE):
+                self._raise(AMBIGUOUS)
+        if b"transfer-encoding" in names and b"content-length" in names:
             self._raise(AMBIGUOUS)
 
     def _raise(self, refusal: tuple[HTTPStatus, str]) -> None:
@@ -156,20 +161,22 @@ class Protocol(HttpToolsProtocol):
         raise RefusedHead(*refusal)
 
     def _follow(self, size: int) -> None:
-        """After each piece: what is still to come, how large it has grown, how long it may take."""
-        answered = self.cycle is None or self.cycle.response_complete
-        if self._in_head or self._in_body:
+        """After a piece that ended no request: what it has grown to, how long the rest may take."""
+        if self._lingering or self.transport.is_closing():
+            return
+        answered = self._answered()
+        if self.scope is not None and (self._in_body or self._in_head()):
             # The piece in which a head begins may hold the body before it, so it is not counted.
             self._unparsed += size if self._cut or self._in_body else 0
             self._cut = True
             try:
-                self._check_head(complete=False)
+                self._check_size()
             except RefusedHead as refused:
                 self._refuse(refused.status, refused.message)
                 return
         if self._in_body and not answered:
             self._wait(self.body_seconds)
-        elif not self._in_body and (self._in_head or answered) and self._deadline is None:
+        elif not self._in_body and (self._in_head() or answered) and self._deadline is None:
             self._wait(self.head_seconds)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
@@ -180,7 +187,7 @@ class Protocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         else:
-            answerable = cycle is None or cycle.response_complete
+            answerable = self._answered()
         if answerable:
             self.transport.write(_answer(status, message))
             self._linger()
@@ -222,7 +229,7 @@ class Protocol(HttpToolsProtocol):
 
     def _expire(self) -> None:
         cycle = self.cycle
-        answered = cycle is None or cycle.response_complete
+        answered = self._answered()
         waits_for_us = self.flow.read_paused or (not answered and cycle.waiting_for_100_continue)
         if self._lingering or (self._in_body and answered):
             self.transport.abort()
@@ -230,7 +237,7 @@ class Protocol(HttpToolsProtocol):
             # Once it need not wait for us any more, it has the whole time again.
             self._spared = waits_for_us
             self._wait(self.body_seconds)
-        elif self._in_body or (self._in_head and answered):
+        elif self._in_body or (self.scope is not None and self._in_head() and answered):
             self._refuse(*TIMED_OUT)
         elif answered:
             self.transport.close()

@@ -22,7 +22,7 @@ DEPTH_LIMIT = 32
 DATA_URL_LIMIT = 16
 HEAD_LIMIT_BYTES = 256
 """The longest beginning of a string that can turn out to be a data URL's."""
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 64 * 1024
 """How much base64 is decoded at a time; a multiple of 4."""
 ESCAPE_BYTES = 6
 

@@ -204,7 +204,8 @@ def run(
         _stop(INTERRUPTED, ["Stopped.", *_way_back(errand)])
     except (ClientError, OSError) as failure:
         final = isinstance(failure, JobFailed)
-        _stop(FAILURE, [*_explain(failure, address), *([] if final else _way_back(errand))])
+        back = [] if final else _way_back(errand, refused=isinstance(failure, ApiError))
+        _stop(FAILURE, [*_explain(failure, address), *back])
 
 
 def _errand(address: str, output: Path | None, keep: bool) -> Errand:
@@ -300,13 +301,12 @@ def _default_name(model: str) -> str:
     return f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}.mp4"
 
 
-def _way_back(errand: Errand | None) -> list[str]:
+def _way_back(errand: Errand | None, refused: bool = False) -> list[str]:
     """How to get the video of a job that goes on without us."""
     if not errand or errand.saved or not errand.asked:
         return []
-    if not errand.job:
-        return ["The server may have taken the job all the same; then it renders there."]
-    job = errand.job
+    if not (job := errand.job):
+        return [] if refused else ["The server may have taken the job all the same."]
     command = ["squero", "video", "--resume", job.queue_id, "--model", job.model]
     if errand.output:
         command += ["-o", str(errand.output)]

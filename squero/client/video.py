@@ -153,10 +153,12 @@ class Client:
         priced = {name: value for name, value in request.items() if name in QUOTED}
         answer = await self._http.request("POST", f"{API}/video/quote", json=priced)
         try:
-            body = json.loads(answer.content, parse_float=Decimal)
-            return Decimal(body["quote"])
+            price = Decimal(json.loads(answer.content, parse_float=Decimal)["quote"])
         except (ValueError, KeyError, TypeError, InvalidOperation):
-            raise UnexpectedAnswer("the server's quote has no price in it") from None
+            price = Decimal("NaN")
+        if not (price.is_finite() and price >= 0):
+            raise UnexpectedAnswer("the server's quote has no price in it")
+        return price
 
     async def queue(self, request: VideoRequest, idempotency_key: str | None = None) -> Job:
         """Give the job to the server, which charges for it.

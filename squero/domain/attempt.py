@@ -211,10 +211,10 @@ async def reap(yard: Yard) -> int:
     return sum([await _interrupt(yard, one.queue_id, one.attempt, "lease") for one in lost])
 
 
-async def release_own(yard: Yard, instance: UUID | None = None) -> int:
+async def release_own(yard: Yard, worker_id: UUID | None = None) -> int:
     """Take back what the server's own dead workers, or this one of them, rendered; how many."""
     async with yard.database.reading() as tx:
-        lost = await tx.all(Lost, "generations.rendered_by", instance=instance)
+        lost = await tx.all(Lost, "generations.rendered_by", worker_id=worker_id)
     return sum([await _interrupt(yard, one.queue_id, one.attempt, "death") for one in lost])
 
 

@@ -10,7 +10,7 @@ from anyio import CancelScope, to_thread
 from squero.domain.yard import Yard
 from squero.errors import InvalidRequest, Issue, Refused
 from squero.media.look import BadMedia, Picture, look_at_picture
-from squero.media.sealed import object_key
+from squero.media.sealed import SealedFile, object_key
 from squero.media.spool import DataUrl
 
 
@@ -63,9 +63,8 @@ async def _seal(
         raise InvalidRequest([Issue((field,), "Send this as a data URL with base64 content")])
     draft = await to_thread.run_sync(yard.folder.create, sealing.name(role))
     try:
-        picture = await look_at_picture(
-            yard.sandbox, value.spooled, draft.fileno(), sealing.key(role)
-        )
+        target = SealedFile(draft.fileno(), sealing.key(role))
+        picture = await look_at_picture(yard.sandbox, value.spooled.sealed, target)
         await to_thread.run_sync(draft.publish)
     except BadMedia as bad:
         raise InvalidRequest([Issue((field,), str(bad))]) from None

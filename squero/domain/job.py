@@ -59,7 +59,8 @@ async def make(
 ) -> Job:
     """The job of a checked request; its seed is drawn here, so every attempt renders the same."""
     picture = pictures.get("image")
-    width, height = catalog.frame_size(clip, picture and (picture.width, picture.height))
+    shape = None if picture is None else (picture.width, picture.height)
+    width, height = catalog.frame_size(clip, shape)
     words = json.dumps({"prompt": request.prompt, "negative_prompt": request.negative_prompt})
     estimate_us = await yard.outlook.render_us(model, clip.resolution, clip.frames)
     return Job(

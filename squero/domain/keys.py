@@ -110,10 +110,7 @@ async def find_worker(database: Database, keyring: Keyring, token: str) -> Worke
 
 
 class Callers:
-    """The callers behind the keys of late: a snapshot at most a second old.
-
-    `forget` drops it at once, when the database notifies that keys or balances changed.
-    """
+    """The callers behind the keys of late: a snapshot at most a second old."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -131,10 +128,6 @@ class Callers:
         if caller is None:
             raise AuthenticationFailed
         return caller
-
-    def forget(self) -> None:
-        """The next call of every key asks the database."""
-        self._known.clear()
 
     async def _read(self, digest: bytes) -> Caller | None:
         read_at = time.monotonic()

@@ -1,6 +1,7 @@
 """A worker's result on its way in: sealed as it arrives, looked into, then the job is done."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from anyio import to_thread
 
@@ -46,10 +47,9 @@ async def _seal(draft: Draft, key: bytes, video: AsyncIterator[bytes]) -> int:
 
 
 def _publish(draft: Draft) -> None:
-    try:
+    # This attempt's result may have come through before, and only the answer was lost.
+    with suppress(ObjectExists):
         draft.publish()
-    except ObjectExists:
-        pass  # this attempt's result came through before, and only the answer was lost
 
 
 def _shot(of: Attempt) -> Shot:

@@ -174,6 +174,7 @@ class Host:
         self._child: Child | None = None
         self._number = 0
         self._busy = False
+        self._rendering = False
         self._stopping = False
 
     @property
@@ -201,6 +202,7 @@ class Host:
             self._confidences.keep(shot.prompt, shot.negative_prompt)
             child = await self._warm()
             async with deadline(deadline_seconds):
+                self._rendering = True
                 shot = dataclasses.replace(shot, media=dict(shot.media))
                 child.send(Render(self._number, shot, out))
                 return await self._follow(child, on_progress)
@@ -229,15 +231,14 @@ class Host:
         try:
             yield
             self._heed()
-        except (BadInput, Stopped):
-            raise
         except BaseException as error:
-            await self._discard()
+            if self._rendering or not isinstance(error, BadInput | Stopped):
+                await self._discard()
             if isinstance(error, RenderError):
                 self._heed()
             raise
         finally:
-            self._busy = False
+            self._busy = self._rendering = False
 
     async def _warm(self) -> Child:
         if self._child and not self._child.is_alive:
@@ -265,8 +266,10 @@ class Host:
                 case Progress(self._number, share):
                     on_progress(share)
                 case Done(self._number) as done:
+                    self._rendering = False
                     return done
                 case Failed(self._number, kind, words):
+                    self._rendering = False
                     raise FAILURES[kind](words)
                 case _:
                     raise Crashed(PROTOCOL)

@@ -17,7 +17,7 @@ from squero.sandbox import SandboxRefusal
 VIDEO_CODECS = ("h264", "hevc")
 AUDIO_CODECS = ("aac", "mp3", "opus")
 LIMIT_SIDE = 8192
-LIMIT_FRAMES = 200_000
+LIMIT_PACKETS = 200_000
 
 _UNREADABLE = "The video file is corrupted or unreadable"
 
@@ -78,9 +78,8 @@ def _facts(container: InputContainer) -> dict[str, Any]:
     context = video.codec_context
     context.thread_count = 1
     context.options = {"err_detect": "explode"}
-    declared = video.frames
     times = sorted(_shown(container, video))
-    if not times or len(times) != declared:
+    if not times:
         raise SandboxRefusal(_UNREADABLE)
     first, last = _ends(container, video, times[-1][0])
     if first.pts != times[0][0] or (first.width, first.height) != (last.width, last.height):
@@ -122,16 +121,21 @@ def _base(video: VideoStream) -> Fraction:
 
 def _shown(container: InputContainer, video: VideoStream) -> Iterator[tuple[int, int]]:
     """When each picture is shown and for how long, of every packet there is."""
-    count = 0
+    declared = {stream.index: stream.frames for stream in container.streams}
+    counts = dict.fromkeys(declared, 0)
     for packet in container.demux():
-        if packet.is_corrupt:
-            raise SandboxRefusal(_UNREADABLE)
-        if packet.stream.index != video.index or packet.size == 0:
+        if packet.size == 0:
             continue
-        count += 1
-        if packet.pts is None or not packet.duration or packet.is_discard or count > LIMIT_FRAMES:
+        counts[packet.stream_index] += 1
+        if packet.is_corrupt or counts[packet.stream_index] > LIMIT_PACKETS:
             raise SandboxRefusal(_UNREADABLE)
-        yield packet.pts, packet.duration
+        if packet.stream_index == video.index:
+            if packet.pts is None or not packet.duration or packet.is_discard:
+                raise SandboxRefusal(_UNREADABLE)
+            yield packet.pts, packet.duration
+    # The index of a fragmented file declares nothing.
+    if any(declared[index] not in (0, count) for index, count in counts.items()):
+        raise SandboxRefusal(_UNREADABLE)
 
 
 def _ends(

@@ -20,7 +20,7 @@ FUNCTIONS = (PICTURE, CLIP)
 UNREADABLE_PICTURE = "The image file is corrupted or unreadable"
 UNREADABLE_CLIP = "The video file is corrupted or unreadable"
 
-_PICTURE_SECONDS = 15.0
+_PICTURE_SECONDS = 20.0
 _CLIP_SECONDS = 120.0
 
 

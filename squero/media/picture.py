@@ -23,6 +23,7 @@ _TOO_LARGE = "Image dimensions are too large"
 def warm() -> None:
     """Loads every part of Pillow that a child will need and could no longer load."""
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "Corrupt EXIF")
     Image.MAX_IMAGE_PIXELS = LIMIT_PIXELS
     for form in FORMATS:
         file = io.BytesIO()
@@ -74,18 +75,16 @@ def _check(size: tuple[int, int]) -> None:
 def _plain(image: Image.Image) -> Image.Image:
     """The first frame: upright, in sRGB without alpha, no side longer than LIMIT_SIDE."""
     profile = image.info.get("icc_profile")
-    size = _reduced(image.size)
     if image.format == "JPEG":
         # The decoder halves a much larger picture by itself, at an eighth of the cost.
-        image.draft(None, size)
+        image.draft(None, _reduced(image.size))
     image.load()
-    turned = _turned(image)
-    size = _reduced(turned.size)
-    shades = _eight_bits(turned)
-    flat = _flat(shades)
-    if flat.size != size:
-        flat = flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    flat = _in_srgb(flat, profile)
+    _turn(image)
+    colours = _colours(image)
+    if colours.size != _reduced(colours.size):
+        size = _reduced(colours.size)
+        colours = colours.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    flat = _in_srgb(_opaque(colours), profile)
     flat.info.clear()
     return flat
 
@@ -95,29 +94,32 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _turned(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> None:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
     except Exception:
         # Broken EXIF is no reason to refuse a picture that is sound.
-        return image
+        return
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Sixteen-bit grey scaled to eight; Pillow's own conversion would clip it to white."""
-    if not image.mode.startswith("I"):
-        return image
-    return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
-
-
-def _flat(image: Image.Image) -> Image.Image:
-    """Colours without alpha, on white; CMYK stays for its profile to convert."""
+def _colours(image: Image.Image) -> Image.Image:
+    """The picture in a mode that can be resized; CMYK stays for its profile to convert."""
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would clip sixteen bits to white.
+        return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        white.alpha_composite(image)
-        return white.convert("RGB")
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    white.alpha_composite(image)
+    return white.convert("RGB")
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

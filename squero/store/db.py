@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, TypeVar
 
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import class_row, tuple_row
@@ -80,7 +80,7 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Tx]:
-        """One transaction that only reads, and sees the database as it is at its first statement."""
+        """One transaction that only reads, and sees the database as it is when it begins."""
         async with self.transaction() as tx:
             await tx.run("session.snapshot")
             yield tx
@@ -93,4 +93,4 @@ class Database:
 
 
 def _text(name: str) -> LiteralString:
-    return cast(LiteralString, statement(name))
+    return statement(name)

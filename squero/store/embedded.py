@@ -46,7 +46,6 @@ class Cluster:
         """A libpq connection string of the database `squero`; it holds no secret."""
         self.pid = _postmaster_pid(home, sockets)
         """The process id of the postmaster when we joined it."""
-        self._sockets = sockets
         self._lock: int | None = lock
 
     def stop(self) -> None:
@@ -57,7 +56,7 @@ class Cluster:
         try:
             with _turn(self.home, time.monotonic() + STOP_SECONDS):
                 if _try_lock(lock, fcntl.LOCK_EX):
-                    _shut_down(self.home, self._sockets)
+                    _shut_down(self.home)
         finally:
             os.close(lock)
 
@@ -149,24 +148,32 @@ def _make_sockets(home: Path, identity: Identity) -> Path:
     (Or if the server runs as another user, who cannot enter the home.) A folder below /tmp is
     remembered in the home, and trusted only while it is still the server's alone.
     """
-    inside, record = home / "postgres.run", home / "postgres.run.path"
-    short = len(bytes(inside / SOCKET_FILE)) <= SOCKET_PATH_BYTES
-    # libpq and postgresql.conf give commas, quotes and a leading @ meanings of their own.
-    if short and not identity.foreign and re.fullmatch(r"[\w./+-]+", str(inside), re.ASCII):
-        with suppress(FileExistsError):
-            inside.mkdir(mode=0o700)
-        if not _is_private(inside, identity):
-            raise EmbeddedError(f"{inside} must be a folder of uid {identity.uid}, with mode 0700.")
-        return inside
-    if record.exists() and _is_private(remembered := Path(record.read_text()), identity):
-        return remembered
+    found = _find_sockets(home)
+    if _is_private(found, identity):
+        return found
     if _is_alive(home / "postgres"):
         raise EmbeddedError(f"PostgreSQL runs in {home}, but its socket is gone: end it first.")
+    inside, record = home / "postgres.run", home / "postgres.run.path"
+    record.unlink(missing_ok=True)
+    if not identity.foreign and _suits_libpq(inside) and not inside.exists():
+        inside.mkdir(mode=0o700)
+        return inside
     folder = Path(tempfile.mkdtemp(prefix="squero-", dir="/tmp"))
     os.chown(folder, identity.uid, identity.gid)
-    with os.fdopen(os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(str(folder))
     return folder
+
+
+def _find_sockets(home: Path) -> Path:
+    record = home / "postgres.run.path"
+    return Path(record.read_text()) if record.exists() else home / "postgres.run"
+
+
+def _suits_libpq(sockets: Path) -> bool:
+    # Commas, quotes and a leading @ mean something in a connection string or postgresql.conf.
+    short = len(bytes(sockets / SOCKET_FILE)) <= SOCKET_PATH_BYTES
+    return short and bool(re.fullmatch(r"[\w./+-]+", str(sockets), re.ASCII))
 
 
 def _is_private(folder: Path, identity: Identity) -> bool:
@@ -187,6 +194,7 @@ def _await_answer(home: Path, sockets: Path, identity: Identity, deadline: float
     while True:
         if not _is_alive(home / "postgres"):
             if launched:
+                _sweep_sockets(home)
                 raise EmbeddedError(f"PostgreSQL ended while starting:\n{_log_tail(home)}")
             _launch(home, sockets, identity)
             launched = True
@@ -254,7 +262,7 @@ def _postmaster_pid(home: Path, sockets: Path) -> int:
         )
 
 
-def _shut_down(home: Path, sockets: Path) -> None:
+def _shut_down(home: Path) -> None:
     """Stops the server: open transactions are rolled back; after a minute, without a checkpoint.
 
     Raises EmbeddedError when it lives on even then.
@@ -262,20 +270,22 @@ def _shut_down(home: Path, sockets: Path) -> None:
     for how in (signal.SIGINT, signal.SIGQUIT):
         with suppress(OSError):
             # 0: it runs in a container that shares our home, and dies with that.
-            if pid := _postmaster_pid(home, sockets):
+            if pid := _postmaster_pid(home, _find_sockets(home)):
                 os.kill(pid, how)
         deadline = time.monotonic() + STOP_SECONDS
         while _is_alive(home / "postgres") and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if not _is_alive(home / "postgres"):
-            return _sweep_sockets(home, sockets)
+            return _sweep_sockets(home)
     raise EmbeddedError(f"PostgreSQL in {home} does not stop.")
 
 
-def _sweep_sockets(home: Path, sockets: Path) -> None:
+def _sweep_sockets(home: Path) -> None:
     """Removes the socket's folder, with what a killed server may have left in it."""
+    sockets = _find_sockets(home)
     _empty(sockets)
-    sockets.rmdir()
+    with suppress(FileNotFoundError):
+        sockets.rmdir()
     (home / "postgres.run.path").unlink(missing_ok=True)
 
 

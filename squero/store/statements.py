@@ -3,19 +3,20 @@
 import re
 from functools import cache
 from importlib.resources import files
+from typing import LiteralString, cast
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
-def _noun(noun: str) -> dict[str, str]:
+def _noun(noun: str) -> dict[str, LiteralString]:
     text = files("squero.store").joinpath("sql", f"{noun}.sql").read_text("utf-8")
-    parts = _NAME.split(text)[1:]
+    parts = cast(list[LiteralString], _NAME.split(text)[1:])
     return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
 
 
 @cache
-def statement(name: str) -> str:
+def statement(name: str) -> LiteralString:
     """The text of the statement `noun.verb`; raises KeyError for a name that is not there."""
     noun, verb = name.split(".")
     return _noun(noun)[verb]

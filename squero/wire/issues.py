@@ -54,8 +54,8 @@ def body(issues: Iterable[Issue]) -> dict[str, object]:
             node = node.setdefault(str(part), {"_errors": []})
         node["_errors"].append(issue.message)
         known = {"expected": issue.expected, "received": issue.received}
-        listed.append(
-            {"code": issue.code, "message": issue.message, "path": list(issue.path)}
-            | {name: value for name, value in known.items() if value is not None}
-        )
+        entry: dict[str, object] = {"code": issue.code, "message": issue.message}
+        entry["path"] = list(issue.path)
+        entry |= {name: value for name, value in known.items() if value is not None}
+        listed.append(entry)
     return {"details": details, "issues": listed}

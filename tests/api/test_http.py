@@ -24,8 +24,8 @@ Serve = Callable[..., AbstractAsyncContextManager[int]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
 
 
 async def answer(send: Send, body: bytes = b"ok", status: int = 200) -> None:

@@ -29,7 +29,9 @@ class Yard:
     def __init__(self) -> None:
         self.url = ""
         self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.retrieved = Event()
+        self.asked = {"queue": Event(), "retrieve": Event()}
+        self.queueing = Event()
+        self.queueing.set()
         self.answers: dict[str, list[Answer]] = {
             "quote": [(200, {"quote": 0.1}, {})],
             "queue": [(200, {}, {})],
@@ -39,8 +41,10 @@ class Yard:
 
     def answer(self, call: str, body: dict[str, Any]) -> Answer:
         self.heard.append((call, body))
-        if call == "retrieve":
-            self.retrieved.set()
+        if call in self.asked:
+            self.asked[call].set()
+        if call == "queue":
+            self.queueing.wait(30)
         steps = self.answers[call]
         status, answer, headers = steps.pop(0) if len(steps) > 1 else steps[0]
         if call == "queue" and status == 200:
@@ -92,6 +96,7 @@ def yard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Yard]:
     monkeypatch.setenv("SQUERO_SERVER", yard.url)
     monkeypatch.chdir(tmp_path)
     yield yard
+    yard.queueing.set()
     listener.shutdown()
     thread.join()
     listener.server_close()
@@ -282,6 +287,7 @@ class TestFailure:
         said = capsys.readouterr().err
         assert advice in said
         assert "k3y" not in said
+        assert "may have taken" not in said
 
     def test_issues_are_listed(self, yard: Yard, capsys: pytest.CaptureFixture[str]) -> None:
         issues = [
@@ -320,16 +326,22 @@ def test_resume(yard: Yard) -> None:
     assert yard.heard[0][1] == {"model": "m", "queue_id": QUEUE_ID}
 
 
-def test_interrupted(yard: Yard, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [("queue", "may have taken the job"), ("retrieve", f"--resume {QUEUE_ID}")],
+)
+def test_interrupted(call: str, words: str, yard: Yard, tmp_path: Path) -> None:
     yard.answers["retrieve"] = [working()]
+    if call == "queue":
+        yard.queueing.clear()
     command = [sys.executable, "-c", "from squero.cli.video import run; run('a')"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
     ) as process:
-        assert yard.retrieved.wait(30)
+        assert yard.asked[call].wait(30)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"--resume {QUEUE_ID}" in said
+    assert words in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

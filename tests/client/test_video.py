@@ -75,7 +75,10 @@ class TestQuote:
             "audio": True,
         }
 
-    @pytest.mark.parametrize("body", [b"{}", b'{"quote": "x"}', b'{"quote": null}', b"[]", b"<"])
+    @pytest.mark.parametrize(
+        "body",
+        [b"{}", b'{"quote": "x"}', b'{"quote": null}', b'{"quote": NaN}', b'{"quote": -1}', b"<"],
+    )
     async def test_no_price(self, body: bytes, connect: Connect) -> None:
         async with connect(httpx.Response(200, content=body)) as client:
             with pytest.raises(UnexpectedAnswer):

@@ -115,6 +115,18 @@ class TestRender:
             assert gone.wait(0)
         assert host.pid is None
 
+    @pytest.mark.parametrize("error", [Stopped, BadInput, ZeroDivisionError])
+    async def test_an_error_of_the_listener_kills_the_child(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path, error: type[Exception]
+    ) -> None:
+        def fail(share: float) -> None:
+            raise error
+
+        with pytest.raises(error):
+            await host.render(shot_of("hang"), tmp_path / "out.mp4", fail, 30)
+        assert host.pid is None
+        await host.render(shot_of("succeed"), tmp_path / "out.mp4", ignore, 30)
+
 
 class TestFailures:
     @pytest.mark.parametrize(

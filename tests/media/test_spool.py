@@ -43,9 +43,8 @@ def test_nothing_has_a_name_or_is_in_the_clear(
 
 def test_keys_differ(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    with spool.open().finish() as one, spool.open().finish() as two:
-        with pytest.raises(SealBroken):
-            SealedReader(one.sealed.descriptor, two.sealed.key)
+    with spool.open().finish() as one, spool.open().finish() as two, pytest.raises(SealBroken):
+        SealedReader(one.sealed.descriptor, two.sealed.key)
 
 
 def test_ends_give_the_descriptor_back(tmp_path: Path) -> None:

@@ -229,6 +229,14 @@ class TestStart:
         cluster.stop()
         assert planted.exists()
 
+    def test_never_uses_a_socket_folder_that_others_enter(self, home: Path) -> None:
+        (home / "postgres.run").mkdir(mode=0o755)
+        cluster = start(home)
+        assert "/tmp/squero-" in cluster.url
+        cluster.stop()
+        assert mode(home / "postgres.run") == 0o755
+        (home / "postgres.run").rmdir()
+
 
 class TestSharing:
     def test_several_starters(self, home: Path) -> None:
@@ -294,6 +302,16 @@ class TestRefusals:
         (spare / "postgres" / "global" / "pg_control").unlink()
         with pytest.raises(EmbeddedError, match=r"(?s)ended while starting.*pg_control"):
             start(spare)
+        assert not (spare / "postgres.run.path").exists()
+
+    def test_a_socket_that_is_gone(self, spare: Path) -> None:
+        cluster = start(spare)
+        sockets = Path((spare / "postgres.run.path").read_text())
+        sockets.rename(sockets.with_suffix(".gone"))
+        with pytest.raises(EmbeddedError, match="socket is gone"):
+            start(spare)
+        sockets.with_suffix(".gone").rename(sockets)
+        cluster.stop()
 
     def test_wait_ends(self, home: Path) -> None:
         process, _ = starter(home)

@@ -172,7 +172,7 @@ ORDER BY lease_until LIMIT 100;
 -- The attempts of a worker process that is known to be dead, or of all the server's own.
 SELECT g.queue_id, g.attempt FROM generations g JOIN workers w ON w.id = g.worker_id
 WHERE g.state = 'rendering' AND w.own
-  AND (%(instance)s::uuid IS NULL OR g.instance = %(instance)s);
+  AND (%(worker_id)s::uuid IS NULL OR w.id = %(worker_id)s);
 
 -- name: ahead
 -- How many of the account's own jobs wait before this one, up to a thousand.

@@ -1,0 +1,212 @@
+"""A worker: claims over HTTP, renders in a child, reports, uploads.
+
+It knows a URL and a token, neither database nor store. Its files lie in a private folder in
+memory; one job at a time.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from squero.client import ApiError, ClientError, Http
+from squero.engines.host import Host
+from squero.engines.scratch import scratch
+from squero.shot import BadInput, Crashed, RenderError, Shot, Stopped
+
+log = structlog.get_logger(__name__)
+
+CLAIM_SECONDS = 20.0
+PROGRESS_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
+FAREWELL_SECONDS = 5.0
+LIMIT_MESSAGE = 200
+STALE = (404, 409)
+GONE = (401, 403)
+
+
+class TokenRefused(Exception):
+    """The server does not know the worker's token, or revoked it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed attempt."""
+
+    queue_id: UUID
+    attempt: int
+    model: str
+    engine: str
+    options: Mapping[str, Any]
+    shot: Mapping[str, Any]
+    deadline_seconds: float
+
+    @property
+    def path(self) -> str:
+        """Where the server listens for news of it."""
+        return f"/worker/v1/jobs/{self.queue_id}/{self.attempt}"
+
+
+class Worker:
+    """Works for one server until its task is cancelled; then hands its job back."""
+
+    def __init__(self, http: Http, folder: Path) -> None:
+        self._http = http
+        self._folder = folder
+        self._instance = uuid4()
+        self._host: Host | None = None
+        self._loaded: tuple[str, str] | None = None
+        self._warm: set[str] = set()
+
+    async def run(self) -> None:
+        """Claim and render for ever; raises TokenRefused."""
+        try:
+            while True:
+                job = await self._claim()
+                if job is not None:
+                    await self._work(job)
+        finally:
+            await self._close_host()
+
+    async def _claim(self) -> Job | None:
+        asked = {
+            "instance": str(self._instance),
+            "warm": sorted(self._warm),
+            "wait_seconds": CLAIM_SECONDS,
+        }
+        try:
+            answer = await self._http.request(
+                "POST", "/worker/v1/claim", json=asked, silence_seconds=CLAIM_SECONDS + 30
+            )
+        except ApiError as refused:
+            if refused.status in GONE:
+                raise TokenRefused(str(refused)) from None
+            await self._later(refused)
+            return None
+        except ClientError as lost:
+            await self._later(lost)
+            return None
+        if answer.status_code == 204:
+            return None
+        body = answer.json()
+        return Job(**body | {"queue_id": UUID(body["queue_id"])})
+
+    async def _later(self, why: Exception) -> None:
+        log.warning("no work to be had", error=type(why).__name__)
+        await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _work(self, job: Job) -> None:
+        """One attempt, from its inputs to the server's answer to its end."""
+        folder = self._folder / f"{job.queue_id}-{job.attempt}"
+        folder.mkdir(mode=0o700)
+        words = {"queue_id": str(job.queue_id), "attempt": job.attempt}
+        log.info("rendering", model=job.model, **words)
+        progress = Progress()
+        reports = asyncio.create_task(self._report(job, progress))
+        try:
+            await self._attempt(job, folder, progress)
+            log.info("rendered", **words)
+        except Stopped:
+            log.info("no longer wanted", **words)
+        except RenderError as failed:
+            log.warning("failed", kind=failed.kind, **words)
+            await self._fail(job, failed)
+        except ClientError as lost:
+            log.warning("abandoned", error=type(lost).__name__, **words)
+        except asyncio.CancelledError:
+            log.info("handed back", **words)
+            await self._hand_back(job)
+            raise
+        finally:
+            reports.cancel()
+            await asyncio.gather(reports, return_exceptions=True)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _attempt(self, job: Job, folder: Path, progress: "Progress") -> None:
+        media = {}
+        for role in job.shot["inputs"]:
+            path = f"{job.path}/inputs/{role}"
+            media[role] = await self._http.download("GET", path, folder / f"input-{role}")
+        wanted = {name: value for name, value in job.shot.items() if name != "inputs"}
+        shot, out = Shot(**wanted, media=media), folder / "result.mp4"
+        host = await self._engine(job)
+        await host.render(shot, out, progress.tell, job.deadline_seconds)
+        await self._http.request(
+            "PUT", f"{job.path}/result", content=out, headers={"content-type": "video/mp4"}
+        )
+
+    async def _engine(self, job: Job) -> Host:
+        """The engine that the job asks for; another one that is loaded makes room for it."""
+        wanted = (job.engine, json.dumps(job.options, sort_keys=True))
+        if self._host is None or self._loaded != wanted:
+            await self._close_host()
+            try:
+                self._host = Host(job.engine, job.options, self._folder)
+            except LookupError as unknown:
+                raise Crashed(str(unknown)) from None
+            self._loaded = wanted
+        self._warm.add(job.model)
+        return self._host
+
+    async def _report(self, job: Job, progress: "Progress") -> None:
+        """Tell the server every second how far the render is; stop it when nobody wants it."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            body = {"progress": progress.share}
+            try:
+                await self._http.request("POST", f"{job.path}/progress", json=body)
+            except ApiError as refused:
+                if refused.status in STALE and self._host is not None:
+                    self._host.stop()
+                    return
+            except ClientError:
+                continue  # the server is away; when it is back the lease is renewed
+
+    async def _fail(self, job: Job, failed: RenderError) -> None:
+        message = str(failed)[:LIMIT_MESSAGE] if isinstance(failed, BadInput) else None
+        body = {"kind": failed.kind, "message": message}
+        with contextlib.suppress(ClientError):
+            await self._http.request("POST", f"{job.path}/failure", json=body)
+
+    async def _hand_back(self, job: Job) -> None:
+        if self._host is not None:
+            self._host.stop()
+        with contextlib.suppress(ClientError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._http.request("POST", f"{job.path}/hand-back", retry=False)
+
+    async def _close_host(self) -> None:
+        host, self._host, self._loaded = self._host, None, None
+        self._warm.clear()
+        if host is not None:
+            await host.aclose()
+
+
+class Progress:
+    """How much of a render is done, from 0 to 1."""
+
+    def __init__(self) -> None:
+        self.share = 0.0
+
+    def tell(self, share: float) -> None:
+        """What the engine's child reports."""
+        self.share = min(1.0, max(0.0, share))
+
+
+async def work(server: str, token: str) -> None:
+    """Work for this server until SIGTERM or SIGINT; raises TokenRefused, ValueError."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with scratch() as folder, contextlib.suppress(asyncio.CancelledError):
+        async with Http(server, token) as http:
+            await Worker(http, folder).run()
