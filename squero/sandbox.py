@@ -190,6 +190,7 @@ class _Zygote:
                 try:
                     socket.send_fds(self._control, [order], [theirs.fileno(), *descriptors])
                 except OSError:
+                    self._lose()
                     raise _Lost from None
             self._tasks[number] = ended
             try:

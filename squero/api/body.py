@@ -47,13 +47,13 @@ _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 _limiter: RunVar[CapacityLimiter] = RunVar("spool_threads")
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 
 class Document:
     """A body's JSON object; `async with` closes the media that came in it."""
 
-    def __init__(self, fields: dict[str, object], media: dict[Path, DataUrl]) -> None:
+    def __init__(self, fields: dict[str, object], media: dict[Place, DataUrl]) -> None:
         self.fields = fields
         """What the object holds, with a DataUrl in the place of each base64 `data:` URL."""
         self.media = media
@@ -201,10 +201,10 @@ class _Walk:
     """One way through a parsed document: puts the media in, and refuses what no text may hold."""
 
     def __init__(self, payloads: Mapping[str, Payload]) -> None:
-        self.media: dict[Path, DataUrl] = {}
+        self.media: dict[Place, DataUrl] = {}
         self._payloads = payloads
 
-    def enter(self, container: Any, path: Path = ()) -> None:
+    def enter(self, container: Any, path: Place = ()) -> None:
         """Walks all of an object or array; raises InvalidRequest at the first thing wrong."""
         entries = enumerate(container) if isinstance(container, list) else container.items()
         for key, value in entries:
@@ -215,7 +215,7 @@ class _Walk:
             elif isinstance(value, list | dict):
                 self.enter(value, (*path, key))
 
-    def _text(self, text: str, path: Path) -> str | DataUrl:
+    def _text(self, text: str, path: Place) -> str | DataUrl:
         if text not in self._payloads:
             _check_text(text, path)
             return text
@@ -226,12 +226,12 @@ class _Walk:
         return url
 
 
-def _check_text(text: str, path: Path) -> None:
+def _check_text(text: str, path: Place) -> None:
     if _NO_TEXT.search(text):
         raise _invalid(path, "Text must be valid Unicode without NUL")
 
 
-def _invalid(path: Path, message: str) -> InvalidRequest:
+def _invalid(path: Place, message: str) -> InvalidRequest:
     spelled = "".join(str(part) for part in path)
     short = len(spelled) <= PATH_LIMIT_CHARACTERS and spelled.isprintable()
     return InvalidRequest([Issue(path if short else (), message)])

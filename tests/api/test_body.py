@@ -1,8 +1,11 @@
 import asyncio
 import base64
+import binascii
+import hashlib
 import json
 import os
-import time
+import threading
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from squero.api import body
-from squero.api.body import Document, read_document
+from squero.api.body import BATCH_BYTES, Document, read_document
 from squero.errors import (
     InvalidJson,
     InvalidRequest,
@@ -312,32 +314,31 @@ class TestCanonical:
 
 
 class TestManyUploads:
-    async def test_the_loop_stays_free(self, spool: Spool) -> None:
-        document = json.dumps({"image_url": data_url(os.urandom(4_000_000))}).encode()
+    async def test_never_in_the_loop_and_never_much_in_memory(
+        self, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decoders: set[int] = set()
 
-        async def upload() -> int:
-            receive = receiving(chunked(document))
+        def noting(data: bytes, *, strict_mode: bool) -> bytes:
+            decoders.add(threading.get_ident())
+            return binascii.a2b_base64(data, strict_mode=strict_mode)
+
+        monkeypatch.setattr("squero.api.scanner.a2b_base64", noting)
+        media = os.urandom(2_000_000)
+        chunks = chunked(json.dumps({"image_url": data_url(media)}).encode())
+
+        async def upload() -> bytes:
+            receive = receiving(chunks)
             async with await read_document(
                 receive, HEADERS, limit_bytes=LIMIT, spool=spool
             ) as read:
-                return read.media[("image_url",)].spooled.size
+                return read.media[("image_url",)].spooled.digest
 
-        started = time.perf_counter()
-        json.loads(document)
-        whole = time.perf_counter() - started
-        stalls: list[float] = []
-        watch = asyncio.create_task(watch_loop(stalls))
-        sizes = await asyncio.gather(*(upload() for _ in range(10)))
-        watch.cancel()
-        assert sizes == [4_000_000] * 10
-        # Far below what the uploads cost together; a read that decodes in the loop is far above.
-        assert max(stalls) < max(0.25, 20 * whole)
-
-
-async def watch_loop(stalls: list[float]) -> None:
-    last = time.perf_counter()
-    while True:
-        await asyncio.sleep(0)
-        now = time.perf_counter()
-        stalls.append(now - last)
-        last = now
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        digests = await asyncio.gather(*(upload() for _ in range(10)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert set(digests) == {hashlib.sha256(media).digest()}
+        assert threading.get_ident() not in decoders
+        assert peak - before < 10 * 5 * BATCH_BYTES < 10 * len(media)

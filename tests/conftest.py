@@ -1,0 +1,118 @@
+"""What the tests stand on: a real PostgreSQL, a fresh database for each test, a yard, a house."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from squero.app import Application, open_house, open_yard
+from squero.api.house import House
+from squero.domain import accounts, keys
+from squero.domain.accounts import Account
+from squero.domain.keys import Caller
+from squero.domain.yard import Yard
+from squero.settings import Settings
+from squero.store import embedded
+from squero.store.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The conninfo of a PostgreSQL that the whole session shares."""
+    running = embedded.start(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield running.url
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+async def template(cluster: str, anyio_backend: str) -> str:
+    """The name of a database with the schema, which tests copy."""
+    name = "squero_template"
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    await migrate(make_conninfo(cluster, dbname=name))
+    return name
+
+
+@pytest.fixture
+def database_url(cluster: str, template: str) -> Iterator[str]:
+    """A database of the test's own, with the schema and nothing in it."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield make_conninfo(cluster, dbname=name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a home of the test's own; override this fixture for others."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+async def yard(settings: Settings, database_url: str) -> AsyncIterator[Yard]:
+    """What the domain's verbs work with."""
+    async with open_yard(settings, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def house(yard: Yard) -> AsyncIterator[House]:
+    """The house of a server without workers of its own; its chores run."""
+    async with open_house(yard, own_workers=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def http(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls to the application without a socket between."""
+    transport = httpx.ASGITransport(Application(house))
+    async with httpx.AsyncClient(transport=transport, base_url="http://squero.test") as client:
+        yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An account with a key."""
+
+    account: Account
+    key: str
+    caller: Caller
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+
+@pytest.fixture
+def open_tenant(yard: Yard) -> Callable[..., object]:
+    """Makes a Tenant: `await open_tenant(credit_micros=…)`; unmetered without credit."""
+
+    async def make(credit_micros: int | None = None) -> Tenant:
+        async with yard.database.transaction() as tx:
+            prepaid = credit_micros is not None
+            account, _ = await accounts.find_or_open(tx, None, prepaid=prepaid)
+            if credit_micros:
+                await accounts.top_up(tx, account, credit_micros)
+            _, key = await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
+        caller = await keys.Callers(yard.database, yard.keyring).find(key)
+        return Tenant(account, key, caller)
+
+    return make
