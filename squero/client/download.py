@@ -84,6 +84,7 @@ class Download:
         self._on_bytes = on_bytes
         self._etag: str | None = None
         self._total: int | None = None
+        self._furthest = 0
 
     async def save(self, target: Path, opened: httpx.Response | None, overwrite: bool) -> Path:
         """The path of the whole file; raises what `ask` raises, and BrokenDownload."""
@@ -102,10 +103,8 @@ class Download:
     async def _try(self, part: PartFile, response: httpx.Response) -> bool:
         """Read one answer; whether the file is whole. Waits when there is to be another try."""
         lost: Exception | None = None
-        start = part.size
         try:
             if await self._accept(part, response):
-                start = part.size
                 await self._read(part, response)
                 if self._total in (None, part.size):
                     return True
@@ -114,7 +113,8 @@ class Download:
         finally:
             with CancelScope(shield=True):
                 await response.aclose()
-        if part.size > start and self._etag:
+        if part.size > self._furthest and self._etag:
+            self._furthest = part.size
             self._waits.restart()
         if not await self._waits.another():
             raise BrokenDownload(f"the download broke off at {part.size} bytes") from lost
@@ -138,7 +138,6 @@ class Download:
             told = response.headers.get("content-range", "")
             if part.size and told.startswith(expected) and told.endswith(f"/{self._total}"):
                 return True
-            self._etag = None
             await to_thread.run_sync(part.restart)
             return False
         await to_thread.run_sync(part.restart)

@@ -18,7 +18,7 @@ from squero.cli.video import run
 
 MP4 = b"\0\0\0\x18ftypisom" + b"pixels" * 50_000
 QUEUE_ID = "123e4567-e89b-12d3-a456-426614174000"
-PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff\xe0...", b"RIFF\x10\0\0\0WEBPVP8 "
+PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff\xe0...", b"RIFF\n\0\0\0WEBPVP8 "
 
 Answer = tuple[int, Any, dict[str, str]]
 
@@ -29,9 +29,8 @@ class Yard:
     def __init__(self) -> None:
         self.url = ""
         self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.asked = {"queue": Event(), "retrieve": Event()}
-        self.queueing = Event()
-        self.queueing.set()
+        self.held = ""
+        self.reached, self.released = Event(), Event()
         self.answers: dict[str, list[Answer]] = {
             "quote": [(200, {"quote": 0.1}, {})],
             "queue": [(200, {}, {})],
@@ -41,10 +40,9 @@ class Yard:
 
     def answer(self, call: str, body: dict[str, Any]) -> Answer:
         self.heard.append((call, body))
-        if call in self.asked:
-            self.asked[call].set()
-        if call == "queue":
-            self.queueing.wait(30)
+        if call == self.held:
+            self.reached.set()
+            self.released.wait(30)
         steps = self.answers[call]
         status, answer, headers = steps.pop(0) if len(steps) > 1 else steps[0]
         if call == "queue" and status == 200:
@@ -96,7 +94,7 @@ def yard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Yard]:
     monkeypatch.setenv("SQUERO_SERVER", yard.url)
     monkeypatch.chdir(tmp_path)
     yield yard
-    yard.queueing.set()
+    yard.released.set()
     listener.shutdown()
     thread.join()
     listener.server_close()
@@ -265,6 +263,11 @@ class TestFailure:
         assert "is `squero serve` running at http://127.0.0.1:1?" in said
         assert "--resume" not in said
 
+    def test_busy_from_the_start(self, yard: Yard) -> None:
+        yard.answers["quote"] = [(503, {"error": "Busy"}, {})]
+        stops(1, "a")
+        assert yard.calls == ["quote"] * 3
+
     @pytest.mark.parametrize(
         ("call", "status", "advice"),
         [
@@ -328,20 +331,23 @@ def test_resume(yard: Yard) -> None:
 
 @pytest.mark.parametrize(
     ("call", "words"),
-    [("queue", "may have taken the job"), ("retrieve", f"--resume {QUEUE_ID}")],
+    [
+        ("queue", "may have taken the job"),
+        ("retrieve", f"--resume {QUEUE_ID}"),
+        ("complete", "Stopped."),
+    ],
 )
 def test_interrupted(call: str, words: str, yard: Yard, tmp_path: Path) -> None:
-    yard.answers["retrieve"] = [working()]
-    if call == "queue":
-        yard.queueing.clear()
+    yard.held = call
     command = [sys.executable, "-c", "from squero.cli.video import run; run('a')"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
     ) as process:
-        assert yard.asked[call].wait(30)
+        assert yard.reached.wait(30)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert words in said
+    assert ("--resume" in said) is (call == "retrieve")
     assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+    assert len(list(tmp_path.iterdir())) == (call == "complete")

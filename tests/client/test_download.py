@@ -1,5 +1,6 @@
 """A file appears whole or not at all, whatever the connection does."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,32 @@ async def test_whole(server: Any, clock: Any, tmp_path: Path) -> None:
 
 
 async def test_hidden_and_private_until_whole(server: Any, clock: Any, tmp_path: Path) -> None:
+    Shelf(server, 1_000_000)
+    serve = server.answer
+    seen: list[tuple[bool, int]] = []
+
+    def answer(heard: Any) -> Any:
+        seen.extend(
+            (path.name.startswith("."), stat.S_IMODE(path.stat().st_mode))
+            for path in tmp_path.iterdir()
+        )
+        return serve(heard)
+
+    server.answer = answer
+    await fetch(server, clock, tmp_path / "a.mp4")
+    assert seen == [(True, 0o600)] * 2
+
+
+async def test_on_disk_before_it_has_its_name(
+    server: Any, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Shelf(server)
-    modes: list[tuple[bool, int]] = []
-
-    def look(done: int, total: int | None) -> None:
-        (part,) = tmp_path.iterdir()
-        modes.append((part.name.startswith("."), stat.S_IMODE(part.stat().st_mode)))
-
-    await fetch(server, clock, tmp_path / "a.mp4", on_bytes=look)
-    assert set(modes) == {(True, 0o600)}
+    synced: list[list[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(names(tmp_path)))
+    await fetch(server, clock, tmp_path / "a.mp4")
+    assert len(synced) == 2
+    assert "a.mp4" not in synced[0]
+    assert synced[1] == ["a.mp4"]
 
 
 class TestBreak:
@@ -96,6 +114,13 @@ class TestBreak:
         path = await fetch(server, clock, tmp_path / "a.mp4")
         assert path.read_bytes() == FILE
         assert shelf.ranges == [None, None]
+
+    async def test_starting_over_is_no_progress(
+        self, server: Any, clock: Any, tmp_path: Path
+    ) -> None:
+        Shelf(server, 300_000, 600_000, 900_000, etag=None)
+        with pytest.raises(BrokenDownload):
+            await fetch(server, clock, tmp_path / "a.mp4", tries=3)
 
     async def test_weak_etag_is_none(self, server: Any, clock: Any, tmp_path: Path) -> None:
         shelf = Shelf(server, 1_000_000, etag='W/"1"')
@@ -123,6 +148,7 @@ class TestBreak:
             say = serve(heard)
             if say.status == 206:
                 say.headers["content-range"] = f"bytes 5-{len(FILE) - 1}/{len(FILE)}"
+                say.body = bytes(len(say.body))
             return say
 
         server.answer = answer
@@ -131,7 +157,34 @@ class TestBreak:
 
     async def test_progress_earns_more_tries(self, server: Any, clock: Any, tmp_path: Path) -> None:
         Shelf(server, *[300_000] * 5)
-        assert (await fetch(server, clock, tmp_path / "a.mp4", tries=2)).read_bytes() == FILE
+        backoff = clock.backoff(tries=2, total_seconds=3)
+        async with Http(server.url, backoff=backoff) as http:
+            path = await http.download("POST", "/file", tmp_path / "a.mp4")
+        assert path.read_bytes() == FILE
+        assert len(clock.slept) > 3
+
+    async def test_the_same_bytes_again_are_no_progress(
+        self, server: Any, clock: Any, tmp_path: Path
+    ) -> None:
+        shelf = Shelf(server, *[700_000] * 99)
+        serve = server.answer
+
+        def answer(heard: Any) -> Any:
+            shelf.etag = f'"{len(server.heard)}"'
+            return serve(heard)
+
+        server.answer = answer
+        with pytest.raises(BrokenDownload):
+            await fetch(server, clock, tmp_path / "a.mp4")
+        assert len(server.heard) < 10
+
+    async def test_too_short(self, script: Any, clock: Any, tmp_path: Path) -> None:
+        short = httpx.Response(200, headers={"content-length": "2000"}, content=FILE[:1000])
+        whole = httpx.Response(200, content=FILE)
+        transport = script(short, whole)
+        async with Http("http://x.test", backoff=clock.backoff(), transport=transport) as http:
+            path = await http.download("POST", "/file", tmp_path / "a.mp4")
+        assert path.read_bytes() == FILE
 
     @pytest.mark.parametrize("etag", [ETAG, None])
     async def test_gives_up(
