@@ -10,19 +10,18 @@ from importlib.resources import as_file, files
 import structlog
 from anyio import to_thread
 from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from squero import __version__, chores
 from squero.api.answers import refusal
 from squero.api.gate import HEADERS
-from squero.api.house import House, Readiness
-from squero.api.routes import routes
+from squero.api.house import House, Leases, Readiness
+from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
+from squero.api.routes import router, template
 from squero.domain import attempt, catalog
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
@@ -30,7 +29,7 @@ from squero.domain.keys import Callers
 from squero.domain.limits import Limits
 from squero.domain.outlook import Outlook
 from squero.domain.yard import Yard
-from squero.errors import AtCapacity, MethodNotAllowed, NotFound, Refused, Unexpected
+from squero.errors import AtCapacity, MethodNotAllowed, Refused, Unexpected
 from squero.media import look
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring, load_secret
@@ -42,6 +41,7 @@ from squero.store.db import Database
 from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
+API = "/api/v1/"
 
 
 def load_catalog(settings: Settings) -> Catalog:
@@ -83,6 +83,7 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         bell=Bell(),
         spool=Spool(yard.settings.home / "spool"),
         readiness=Readiness(own_workers),
+        leases=Leases(yard.settings.lease_seconds),
     )
     await yard.sandbox.start()
     await attempt.hush(yard)
@@ -101,24 +102,31 @@ class Application:
     """What uvicorn serves: the routes, the headers of every answer, and every error's body."""
 
     def __init__(self, house: House) -> None:
-        self._router = Router(routes(house), redirect_slashes=False, default=_not_found)
+        self._router = router(house)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         own = [("cf-ray", secrets.token_hex(8)), ("x-venice-version", __version__)]
         scope["app"] = self
-        scope[HEADERS] = own
+        scope[HEADERS] = own + ANY_ORIGIN if scope["path"].startswith(API) else own
         answer = _Answer(scope, send)
         try:
-            await self._router(scope, receive, answer.send)
+            await self._route(scope, receive, answer.send)
         except ClientDisconnect:
             return
         except Exception as error:
-            if answer.status is not None:
-                raise
-            await _refusal(error)(scope, receive, answer.send)
+            response = _refusal(error)
+            # An answer that has begun cannot become another: uvicorn ends the connection.
+            if answer.status is None:
+                await response(scope, receive, answer.send)
         answer.count()
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(API) and is_preflight(scope):
+            await preflight()(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
 
 
 class _Answer:
@@ -129,20 +137,21 @@ class _Answer:
         self._scope = scope
         self._send = send
         self._began = time.perf_counter()
+        self._seconds = 0.0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._seconds = time.perf_counter() - self._began
             headers = MutableHeaders(scope=message)
             for name, value in self._scope[HEADERS]:
                 headers[name] = value
         await self._send(message)
 
     def count(self) -> None:
-        route = self._scope.get("route")
-        path = getattr(route, "path", "none")
+        path = template(self._scope)
         REQUESTS.labels(path, self.status).inc()
-        SECONDS.labels(path).observe(time.perf_counter() - self._began)
+        SECONDS.labels(path).observe(self._seconds)
 
 
 def _refusal(error: Exception) -> Response:
@@ -150,8 +159,8 @@ def _refusal(error: Exception) -> Response:
         case Refused():
             return refusal(error)
         case HTTPException(status_code=405):
-            return refusal(MethodNotAllowed())
-        case PoolTimeout() | OperationalError():
+            return refusal(MethodNotAllowed(), error.headers)
+        case OperationalError():
             log.error("the database is away", error=type(error).__name__)
             return refusal(AtCapacity("The service is temporarily unavailable. Please try again."))
         case _:
@@ -167,10 +176,6 @@ def _where(error: BaseException) -> str:
     if trace is None:
         return "unknown"
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    raise NotFound
 
 
 async def _hear(house: House) -> None:

@@ -1,7 +1,7 @@
 """A worker: claims over HTTP, renders in a child, reports, uploads.
 
 It knows a URL and a token, neither database nor store. Its files lie in a private folder in
-memory; one job at a time.
+memory; one job at a time. While the server is away it renders on, and brings the result later.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import json
 import shutil
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 
-from squero.client import ApiError, ClientError, Http
+from squero.client import ApiError, Backoff, ClientError, Http
 from squero.engines.host import Host
 from squero.engines.scratch import scratch
 from squero.shot import BadInput, Crashed, RenderError, Shot, Stopped
@@ -31,6 +31,12 @@ FAREWELL_SECONDS = 5.0
 LIMIT_MESSAGE = 200
 STALE = (404, 409)
 GONE = (401, 403)
+SETTLED = 400
+"""The answer to a result that is not what was ordered: the server has counted the strike."""
+
+PATIENCE = Backoff(tries=1_000, total_seconds=600.0, first_seconds=0.25, cap_seconds=1.0)
+"""A rendered result waits ten minutes for a server that is away. The tries come often: a server
+that is back takes a job away from a worker that stays silent for the length of a lease."""
 
 
 class TokenRefused(Exception):
@@ -49,6 +55,12 @@ class Job:
     shot: Mapping[str, Any]
     deadline_seconds: float
 
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> "Job":
+        """The job in the answer to a claim; words of a newer server are left out."""
+        known = {one.name: body[one.name] for one in fields(cls)}
+        return cls(**known | {"queue_id": UUID(body["queue_id"])})
+
     @property
     def path(self) -> str:
         """Where the server listens for news of it."""
@@ -65,6 +77,7 @@ class Worker:
         self._host: Host | None = None
         self._loaded: tuple[str, str] | None = None
         self._warm: set[str] = set()
+        self._away = False
 
     async def run(self) -> None:
         """Claim and render for ever; raises TokenRefused."""
@@ -82,9 +95,15 @@ class Worker:
             "warm": sorted(self._warm),
             "wait_seconds": CLAIM_SECONDS,
         }
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         try:
             answer = await self._http.request(
-                "POST", "/worker/v1/claim", json=asked, silence_seconds=CLAIM_SECONDS + 30
+                "POST",
+                "/worker/v1/claim",
+                json=asked,
+                retry=False,
+                silence_seconds=CLAIM_SECONDS + 30,
             )
         except ApiError as refused:
             if refused.status in GONE:
@@ -94,19 +113,22 @@ class Worker:
         except ClientError as lost:
             await self._later(lost)
             return None
+        self._away = False
         if answer.status_code == 204:
+            # A server that stops answers at once.
+            await asyncio.sleep(max(0.0, asked_at + AGAIN_SECONDS - loop.time()))
             return None
-        body = answer.json()
-        return Job(**body | {"queue_id": UUID(body["queue_id"])})
+        return Job.read(answer.json())
 
     async def _later(self, why: Exception) -> None:
-        log.warning("no work to be had", error=type(why).__name__)
+        if not self._away:
+            log.warning("the server is away", error=type(why).__name__)
+        self._away = True
         await asyncio.sleep(AGAIN_SECONDS)
 
     async def _work(self, job: Job) -> None:
         """One attempt, from its inputs to the server's answer to its end."""
         folder = self._folder / f"{job.queue_id}-{job.attempt}"
-        folder.mkdir(mode=0o700)
         words = {"queue_id": str(job.queue_id), "attempt": job.attempt}
         log.info("rendering", model=job.model, **words)
         progress = Progress()
@@ -117,10 +139,14 @@ class Worker:
         except Stopped:
             log.info("no longer wanted", **words)
         except RenderError as failed:
-            log.warning("failed", kind=failed.kind, **words)
+            log.warning("failed", kind=failed.kind, why=_fit_to_log(failed), **words)
             await self._fail(job, failed)
         except ClientError as lost:
             log.warning("abandoned", error=type(lost).__name__, **words)
+            await self._abandon(job, lost)
+        except OSError as broken:
+            log.error("the scratch folder failed", error=broken.strerror, **words)
+            await self._fail(job, Crashed())
         except asyncio.CancelledError:
             log.info("handed back", **words)
             await self._hand_back(job)
@@ -131,6 +157,7 @@ class Worker:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _attempt(self, job: Job, folder: Path, progress: "Progress") -> None:
+        await asyncio.to_thread(folder.mkdir, 0o700)
         media = {}
         for role in job.shot["inputs"]:
             path = f"{job.path}/inputs/{role}"
@@ -138,6 +165,8 @@ class Worker:
         wanted = {name: value for name, value in job.shot.items() if name != "inputs"}
         shot, out = Shot(**wanted, media=media), folder / "result.mp4"
         host = await self._engine(job)
+        # Nothing is awaited between this line and the render, which a stop reaches by the host.
+        progress.heed()
         await host.render(shot, out, progress.tell, job.deadline_seconds)
         await self._http.request(
             "PUT", f"{job.path}/result", content=out, headers={"content-type": "video/mp4"}
@@ -162,13 +191,20 @@ class Worker:
             await asyncio.sleep(PROGRESS_SECONDS)
             body = {"progress": progress.share}
             try:
-                await self._http.request("POST", f"{job.path}/progress", json=body)
+                await self._http.request("POST", f"{job.path}/progress", json=body, retry=False)
             except ApiError as refused:
-                if refused.status in STALE and self._host is not None:
-                    self._host.stop()
+                if refused.status in (*STALE, *GONE):
+                    progress.unwanted = True
+                    if self._host is not None:
+                        self._host.stop()
                     return
             except ClientError:
                 continue  # the server is away; when it is back the lease is renewed
+
+    async def _abandon(self, job: Job, lost: ClientError) -> None:
+        """Say so when it was the server that would not give an input or take the result."""
+        if isinstance(lost, ApiError) and lost.status not in (*STALE, *GONE, SETTLED):
+            await self._fail(job, Crashed())
 
     async def _fail(self, job: Job, failed: RenderError) -> None:
         message = str(failed)[:LIMIT_MESSAGE] if isinstance(failed, BadInput) else None
@@ -195,18 +231,42 @@ class Progress:
 
     def __init__(self) -> None:
         self.share = 0.0
+        self.unwanted = False
+        """Whether the server has said that it does not want the result any more."""
 
     def tell(self, share: float) -> None:
         """What the engine's child reports."""
         self.share = min(1.0, max(0.0, share))
 
+    def heed(self) -> None:
+        """Raises Stopped when nobody wants the result."""
+        if self.unwanted:
+            raise Stopped("The server does not want it any more")
+
+
+def _fit_to_log(failed: RenderError) -> str | None:
+    """Why it failed, but for what a customer may read: that may quote what the customer wrote."""
+    return None if isinstance(failed, BadInput) else str(failed)
+
 
 async def work(server: str, token: str) -> None:
     """Work for this server until SIGTERM or SIGINT; raises TokenRefused, ValueError."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+    _cancel_once(task)
     with scratch() as folder, contextlib.suppress(asyncio.CancelledError):
-        async with Http(server, token) as http:
+        async with Http(server, token, backoff=PATIENCE) as http:
             await Worker(http, folder).run()
+
+
+def _cancel_once(task: asyncio.Task[Any]) -> None:
+    """On the first signal; another would cut the farewell short."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        if not told.is_set():
+            told.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)

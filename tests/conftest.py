@@ -1,6 +1,7 @@
 """What the tests stand on: a real PostgreSQL, a fresh database for each test, a yard, a house."""
 
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from squero.app import Application, open_house, open_yard
 from squero.api.house import House
+from squero.app import Application, open_house, open_yard
 from squero.domain import accounts, keys
 from squero.domain.accounts import Account
 from squero.domain.keys import Caller
@@ -116,3 +117,25 @@ def open_tenant(yard: Yard) -> Callable[..., object]:
         return Tenant(account, key, caller)
 
     return make
+
+
+@pytest.fixture(scope="session")
+async def shared_house(
+    cluster: str, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """A house that is opened once for tests that clear it: see `cleared`."""
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE shared_house TEMPLATE {template}")
+    url = make_conninfo(cluster, dbname="shared_house")
+    home = tmp_path_factory.mktemp("shared") / "home"
+    async with open_yard(Settings(home=home), url) as yard, open_house(yard, 0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def cleared(shared_house: House) -> House:
+    """The shared house with nobody in it."""
+    with psycopg.connect(shared_house.yard.database.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE accounts, workers CASCADE")
+    shutil.rmtree(shared_house.yard.settings.home / "media" / "generations", ignore_errors=True)
+    return shared_house

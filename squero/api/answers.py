@@ -1,20 +1,23 @@
 """Answers as they leave: JSON from wire models, errors in the contract's body, videos in parts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from anyio import to_thread
 from pydantic import BaseModel
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from squero.api.http import ARRIVED
 from squero.errors import InvalidRequest, JobFailed, Refused
 from squero.media.sealed import CHUNK_BYTES, SealedReader
 from squero.wire import issues
 
 _CHUNKS_AT_ONCE: Final = 4
+_LIMIT_RANGE: Final = 40
 
 
 def answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
@@ -22,58 +25,86 @@ def answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Respons
     return Response(body.model_dump_json(), 200, headers, "application/json")
 
 
-def refusal(refused: Refused) -> Response:
+def refusal(refused: Refused, headers: Mapping[str, str] | None = None) -> Response:
     """The contract's error body."""
     body: dict[str, object] = {"error": refused.message}
     if isinstance(refused, InvalidRequest):
         body |= issues.body(refused.issues)
     if isinstance(refused, JobFailed):
         body["credits_refunded"] = refused.credits_refunded
-    return Response(json.dumps(body), refused.status, media_type="application/json")
+    return Response(json.dumps(body), refused.status, headers, "application/json")
 
 
 class Bytes(Response):
-    """A sealed object, opened as it is sent: whole, or the range that was asked for."""
+    """A sealed object, opened as it is sent: whole, or the range that was asked for.
+
+    Closes the reader. `then` is done once a whole object has arrived at the client, and before
+    the answer ends, so that the next request on the connection finds it done.
+    """
 
     def __init__(
-        self, reader: SealedReader, media_type: str, request: Headers, etag: str | None = None
+        self,
+        reader: SealedReader,
+        media_type: str,
+        request: Headers,
+        etag: str | None = None,
+        then: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._reader = reader
-        self._span = _span(request, reader.size, etag)
-        self.is_whole = self._span is None
-        start, end = self._span or (0, reader.size)
-        headers = {"content-length": str(max(0, end - start)), "accept-ranges": "bytes"}
+        self._then = then
+        span = _span(request, reader.size, etag)
+        start, end = self._span = span or (0, reader.size)
+        headers = {"content-length": str(end - start), "accept-ranges": "bytes"}
         headers |= {"etag": etag} if etag else {}
         status = 200
-        if self._span == (0, 0):
+        if span == (0, 0):
             status, headers["content-range"] = 416, f"bytes */{reader.size}"
-        elif self._span:
+        elif span:
             status, headers["content-range"] = 206, f"bytes {start}-{end - 1}/{reader.size}"
-        super().__init__(None, status, None, media_type)
+        super().__init__(None, status, None, None if status == 416 else media_type)
         self.headers.update(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code}
-        await send(start | {"headers": self.raw_headers})
-        position, end = self._span or (0, self._reader.size)
+        try:
+            await send(start | {"headers": self.raw_headers})
+            if scope["method"] != "HEAD":
+                await self._send_body(send)
+                if self._then and self.status_code == 200 and await _arrived(scope, receive):
+                    await self._then()
+        finally:
+            self._reader.close()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_body(self, send: Send) -> None:
+        position, end = self._span
         while position < end:
             upto = min(end, position - position % CHUNK_BYTES + _CHUNKS_AT_ONCE * CHUNK_BYTES)
             part = await to_thread.run_sync(self._read, position, upto)
             await send({"type": "http.response.body", "body": part, "more_body": True})
             position = upto
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _read(self, start: int, end: int) -> bytes:
         return b"".join(self._reader.read_range(start, end))
 
 
+async def _arrived(scope: Scope, receive: Receive) -> bool:
+    """Whether the client has what was sent: a server takes it all, and tells nobody of a loss."""
+    if ARRIVED in scope:
+        return bool(await scope[ARRIVED]())
+    return not await Request(scope, receive).is_disconnected()
+
+
 def _span(request: Headers, size: int, etag: str | None) -> tuple[int, int] | None:
     """The one range asked for, as start and end; (0, 0) when none of it is there."""
     unit, _, text = request.get("range", "").partition("=")
-    first, dash, last = text.strip().partition("-")
-    plain = (first + last).isascii() and (first + last).isdigit() and len(text) < 40
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    plain = (first + last).isascii() and (first + last).isdigit() and len(text) < _LIMIT_RANGE
+    # What is not understood, or contradicts itself, is ignored, says RFC 9110.
     if unit.strip().lower() != "bytes" or not dash or not plain:
-        return None  # what is not understood is ignored, says RFC 9110
+        return None
+    if first and last and int(first) > int(last):
+        return None
     if "if-range" in request and request["if-range"] != etag:
         return None
     if not first:

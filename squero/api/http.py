@@ -4,7 +4,10 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
+import fcntl
 import json
+import struct
+import termios
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -13,6 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may wait between two requests."""
+
+ARRIVED = "squero.arrived"
+"""The scope's key for `Protocol.arrived`: not every server that may call us has it."""
 
 
 def config(app: Any, **options: Any) -> uvicorn.Config:
@@ -60,6 +66,8 @@ class Protocol(HttpToolsProtocol):
     """The longest silence within a body that somebody is reading."""
     linger_seconds: ClassVar[float] = 5
     """How long the rest of a refused request is read, so that the client gets to read why."""
+    stall_seconds: ClassVar[float] = 60
+    """How long `arrived` waits for a client that takes nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,6 +78,33 @@ class Protocol(HttpToolsProtocol):
         self._unparsed = 0
         self._cut = self._spared = False
         self._refusal = MALFORMED
+        self._ended = self._took_all = False
+
+    async def arrived(self) -> bool:
+        """Whether all that was written has been acknowledged by the client's machine; waits for it.
+
+        False when the client left before, or took nothing for `stall_seconds`. Behind a proxy the
+        client is the proxy.
+        """
+        pause, seen, since = 0.001, -1, self.loop.time()
+        while not self._ended:
+            left = _unacknowledged(self.transport)
+            if left == 0:
+                return True
+            if left != seen:
+                seen, since = left, self.loop.time()
+            elif self.loop.time() - since > self.stall_seconds:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        return self._took_all
+
+    def eof_received(self) -> None:
+        # A client that has read everything and leaves says so here; one that leaves data unread
+        # resets the connection.
+        self._took_all = _unacknowledged(self.transport) == 0
+        self._ended = True
+        super().eof_received()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,6 +112,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._ended = True
         self._deadline = None
         if self._timer is not None:
             self._timer.cancel()
@@ -92,6 +128,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_size()
         self._check_names()
+        self.scope[ARRIVED] = self.arrived  # type: ignore[literal-required]
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
         # Trailers are collected here too, and must not reach headers that were looked at already.
@@ -243,6 +280,17 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._wait(self.head_seconds)
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """How many written bytes the other side has not acknowledged, as far as the system tells."""
+    waiting = transport.get_write_buffer_size()
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, struct.pack("i", 0))
+    except OSError:
+        return waiting
+    return waiting + int(struct.unpack("i", told)[0])
 
 
 _ONCE = (b"host", b"content-length", b"transfer-encoding")

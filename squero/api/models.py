@@ -14,11 +14,15 @@ async def list_models(house: House, request: Request) -> Response:
     """GET /models: every model, or those of one type."""
     wanted = request.query_params.get("type", "all")
     if wanted not in MODEL_TYPES:
-        expected = " | ".join(f"'{known}'" for known in MODEL_TYPES)
-        message = f"Invalid enum value. Expected {expected}, received '{wanted[:100]}'"
-        raise InvalidRequest([Issue(("type",), message, "invalid_enum_value", expected, wanted[:100])])
+        raise InvalidRequest([_unknown_type(wanted[:100])])
     listed = house.yard.catalog.models.values() if wanted in ("video", "all") else ()
     return answer(ModelsAnswer(type=wanted, data=[_entry(model) for model in listed]))
+
+
+def _unknown_type(received: str) -> Issue:
+    expected = " | ".join(f"'{known}'" for known in MODEL_TYPES)
+    message = f"Invalid enum value. Expected {expected}, received '{received}'"
+    return Issue(("type",), message, "invalid_enum_value", expected, received)
 
 
 def _entry(model: Model) -> ModelAnswer:

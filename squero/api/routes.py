@@ -1,19 +1,28 @@
 """The table of contents: every call, who may make it, and what answers it."""
 
-from starlette.routing import BaseRoute, Mount, Route
+from typing import NoReturn
+
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from squero.api import health, models, video, workers
 from squero.api.gate import Open, WithKey, WithToken
 from squero.api.house import House
+from squero.errors import NotFound
+
+
+def router(house: House) -> Router:
+    """What finds the route of a call, or raises NotFound."""
+    return _router(routes(house))
 
 
 def routes(house: House) -> list[BaseRoute]:
     """Every route of the server."""
     attempt = "/jobs/{queue_id:uuid}/{attempt:int}"
     return [
-        Mount(
+        _mount(
             "/api/v1",
-            routes=[
+            [
                 _post("/video/quote", Open(house, video.quote)),
                 _post("/video/queue", WithKey(house, video.queue, "video_queue")),
                 _post("/video/retrieve", WithKey(house, video.retrieve, "video_retrieve")),
@@ -21,9 +30,9 @@ def routes(house: House) -> list[BaseRoute]:
                 _get("/models", Open(house, models.list_models)),
             ],
         ),
-        Mount(
+        _mount(
             "/worker/v1",
-            routes=[
+            [
                 _post("/claim", WithToken(house, workers.claim)),
                 _get(f"{attempt}/inputs/{{role}}", WithToken(house, workers.read_input)),
                 _post(f"{attempt}/progress", WithToken(house, workers.progress)),
@@ -35,6 +44,24 @@ def routes(house: House) -> list[BaseRoute]:
         _get("/health", Open(house, health.health)),
         _get("/metrics", Open(house, health.metrics)),
     ]
+
+
+def template(scope: Scope) -> str:
+    """The path of the route that was found, with its parameters' names; "none" without one."""
+    route = scope.get("route")
+    return f"{scope.get('root_path', '')}{route.path}" if isinstance(route, Route) else "none"
+
+
+def _mount(path: str, routes: list[BaseRoute]) -> Mount:
+    return Mount(path, _router(routes), name=path)
+
+
+def _router(routes: list[BaseRoute]) -> Router:
+    return Router(routes, redirect_slashes=False, default=_not_found)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> NoReturn:
+    raise NotFound
 
 
 def _get(path: str, gate: Open | WithKey | WithToken) -> Route:

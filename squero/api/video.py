@@ -1,8 +1,10 @@
 """The four video calls."""
 
+from typing import TypeVar
+
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from squero.api.answers import Bytes, answer
 from squero.api.body import read_document
@@ -10,7 +12,7 @@ from squero.api.house import House
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
-from squero.domain.poll import Video, Working
+from squero.domain.poll import Working
 from squero.money import usd_number
 from squero.wire.video import (
     CompleteVideoAnswer,
@@ -23,6 +25,8 @@ from squero.wire.video import (
     RetrieveVideoRequest,
     parse,
 )
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 _LIMIT_SMALL_BODY = 16_384
 
@@ -76,25 +80,31 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
 
 
 async def retrieve(house: House, request: Request, caller: Caller) -> Response:
-    """POST /video/retrieve: PROCESSING, or the video."""
-    document = await read_document(
-        request.receive, request.headers, limit_bytes=_LIMIT_SMALL_BODY, spool=house.spool
-    )
-    asked = parse(RetrieveVideoRequest, document.fields)
+    """POST /video/retrieve: PROCESSING, or the video; deleted then, if the customer asks for it."""
+    asked = await _small(house, request, RetrieveVideoRequest)
     state = await generation.retrieve(house.yard, caller, asked.model, asked.queue_id)
     if isinstance(state, Working):
         return _processing(state)
-    return _Delivery(house, request, caller, asked, state)
+
+    async def delete() -> None:
+        await generation.complete(house.yard, caller, asked.model, asked.queue_id)
+
+    then = delete if asked.delete_media_on_completion else None
+    return Bytes(state.reader, "video/mp4", request.headers, state.etag, then)
 
 
 async def complete(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/complete: delete the media."""
-    document = await read_document(
-        request.receive, request.headers, limit_bytes=_LIMIT_SMALL_BODY, spool=house.spool
-    )
-    asked = parse(CompleteVideoRequest, document.fields)
+    asked = await _small(house, request, CompleteVideoRequest)
     gone = await generation.complete(house.yard, caller, asked.model, asked.queue_id)
     return answer(CompleteVideoAnswer(success=gone))
+
+
+async def _small(house: House, request: Request, kind: type[Asked]) -> Asked:
+    async with await read_document(
+        request.receive, request.headers, limit_bytes=_LIMIT_SMALL_BODY, spool=house.spool
+    ) as document:
+        return parse(kind, document.fields)
 
 
 def _processing(state: Working) -> Response:
@@ -105,32 +115,3 @@ def _processing(state: Working) -> Response:
         average_execution_time=state.average_execution_ms, execution_duration=state.execution_ms
     )
     return answer(body, headers)
-
-
-class _Delivery(Bytes):
-    """The video on its way; deleted after the last byte when the customer asked for that."""
-
-    def __init__(
-        self,
-        house: House,
-        request: Request,
-        caller: Caller,
-        asked: RetrieveVideoRequest,
-        video: Video,
-    ) -> None:
-        super().__init__(video.reader, "video/mp4", request.headers, video.etag)
-        self._house = house
-        self._request = request
-        self._caller = caller
-        self._asked = asked
-        self._video = video
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._video.file.close()
-        if self._asked.delete_media_on_completion and self.is_whole:
-            await generation.complete(
-                self._house.yard, self._caller, self._asked.model, self._asked.queue_id
-            )

@@ -1,5 +1,6 @@
 """The workers' protocol, `/worker/v1`: claim, inputs, progress, result, failure, hand-back."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -17,7 +18,7 @@ from squero.domain import attempt, result
 from squero.domain.attempt import Assignment, Attempt
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
-from squero.errors import NotFound, PayloadTooLarge
+from squero.errors import NotFound, PayloadTooLarge, StaleAttempt
 from squero.media.folder import ObjectMissing
 from squero.media.sealed import SealedReader
 from squero.wire.video import parse
@@ -43,13 +44,12 @@ async def claim(house: House, request: Request, worker: Worker) -> Response:
     await _note(house, worker, asked.instance)
     until = time.monotonic() + asked.wait_seconds
     while not await request.is_disconnected():
-        assignment = await attempt.claim(house.yard, worker, asked.instance, asked.warm)
+        left = until - time.monotonic()
+        assignment = await _next(house, worker, asked, min(left, _LOOK_AGAIN_SECONDS))
         if assignment is not None:
             return answer(_claimed(house, assignment))
-        left = until - time.monotonic()
-        if left <= 0 or house.readiness.stopping:
+        if time.monotonic() >= until or house.readiness.stopping:
             break
-        await house.bell.wait(worker.lane, min(left, _LOOK_AGAIN_SECONDS))
     else:
         house.bell.ring(worker.lane)  # whoever woke this claim woke nobody else
     return Response(status_code=204)
@@ -68,7 +68,14 @@ async def progress(house: House, request: Request, worker: Worker) -> Response:
     """POST progress: go on, or 409 when the attempt is no longer current."""
     asked = await _asked(house, request, ProgressRequest)
     queue_id, number = _named(request)
-    await attempt.progress(house.yard, worker, queue_id, number, asked.progress)
+    if asked.progress == 1 or not house.leases.fresh(worker.worker_id, queue_id, number):
+        written_at = time.monotonic()
+        try:
+            await attempt.progress(house.yard, worker, queue_id, number, asked.progress)
+        except StaleAttempt:
+            house.leases.forget(queue_id)
+            raise
+        house.leases.write(worker.worker_id, queue_id, number, written_at)
     return answer(GoOnAnswer(go_on=True))
 
 
@@ -76,11 +83,15 @@ async def upload(house: House, request: Request, worker: Worker) -> Response:
     """PUT result: the MP4, looked into and sealed; the same answer when it is sent again."""
     found = await _attempt(house, request, worker)
     limit = house.yard.settings.result_limit_bytes
-    if int(request.headers.get("content-length", 0)) > limit:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
         raise PayloadTooLarge
     if found.state == "rendering":
         async with house.results:
-            await result.take(house.yard, worker, found, _limited(request, limit))
+            try:
+                await result.take(house.yard, worker, found, _limited(request, limit))
+            finally:
+                house.leases.forget(found.queue_id)
     return Response(status_code=204)
 
 
@@ -88,6 +99,7 @@ async def fail(house: House, request: Request, worker: Worker) -> Response:
     """POST failure: the attempt ended without a video."""
     asked = await _asked(house, request, FailureRequest)
     queue_id, number = _named(request)
+    house.leases.forget(queue_id)
     await attempt.fail(house.yard, worker, queue_id, number, asked.kind, asked.message)
     return Response(status_code=204)
 
@@ -95,6 +107,7 @@ async def fail(house: House, request: Request, worker: Worker) -> Response:
 async def hand_back(house: House, request: Request, worker: Worker) -> Response:
     """POST hand-back: the worker stops, and its job waits again."""
     queue_id, number = _named(request)
+    house.leases.forget(queue_id)
     await attempt.hand_back(house.yard, worker, queue_id, number)
     return Response(status_code=204)
 
@@ -104,6 +117,28 @@ async def _asked(house: House, request: Request, kind: type[Asked]) -> Asked:
         request.receive, request.headers, limit_bytes=_LIMIT_BODY, spool=house.spool
     ) as document:
         return parse(kind, document.fields)
+
+
+async def _next(
+    house: House, worker: Worker, asked: ClaimRequest, seconds: float
+) -> Assignment | None:
+    """A job, or None after the bell or the time: the caller looks again while it may."""
+    # It listens before it looks, lest a job come in between.
+    bell = asyncio.create_task(house.bell.wait(worker.lane, max(0.0, seconds)))
+    began, rung = time.monotonic(), False
+    try:
+        assignment = await attempt.claim(house.yard, worker, asked.instance, asked.warm)
+        if assignment is None:
+            await bell
+            return None
+        rung = bell.done() and bell.result()
+    finally:
+        bell.cancel()
+    claimed = assignment.claimed
+    house.leases.write(worker.worker_id, claimed.queue_id, claimed.attempt, began)
+    if rung:
+        house.bell.ring(worker.lane)  # for the next job there may be
+    return assignment
 
 
 async def _note(house: House, worker: Worker, instance: UUID) -> None:

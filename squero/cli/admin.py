@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from psycopg import OperationalError
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
 from rich.console import Console
 from rich.table import Table
 
 from squero.app import load_catalog, open_yard
-from squero.cli.base import load_settings, open_database, refuse, say
+from squero.cli.base import load_settings, refuse, say
+from squero.cli.database import answered, open_database
 from squero.domain import accounts, keys, upkeep
-from squero.domain.catalog import CatalogError
+from squero.domain.catalog import Catalog, CatalogError
 from squero.domain.ledger import Audit
 from squero.domain.yard import Yard
 from squero.media.keyring import SecretRefused
@@ -40,11 +42,11 @@ class WorkerRow:
 
 
 def create_key(
-    home: Path | None, account: str | None, type: str, description: str, credit: str | None
+    home: Path | None, account: str | None, kind: str, description: str, credit: str | None
 ) -> None:
     """Make a key; its text alone goes to standard output."""
     kinds: dict[str, keys.KeyType] = {"inference": "INFERENCE", "admin": "ADMIN"}
-    if type.lower() not in kinds:
+    if kind.lower() not in kinds:
         refuse("--type is inference or admin.", 2)
     micros = None if credit is None else _micros(credit)
 
@@ -53,7 +55,7 @@ def create_key(
             owner, new = await accounts.find_or_open(tx, account, prepaid=micros is not None)
             if micros is not None:
                 await accounts.top_up(tx, owner, micros)
-            _, key = await keys.create(tx, yard.keyring, owner.id, kinds[type.lower()], description)
+            _, key = await keys.create(tx, yard.keyring, owner.id, kinds[kind.lower()], description)
         say(f"{'New account' if new else 'Account'} {owner.name} ({owner.billing}).")
         say("This key is shown once:")
         return key
@@ -129,23 +131,32 @@ def migrate(home: Path | None) -> None:
         with open_database(settings):
             say("The schema is up to date.")
         return
-    try:
-        applied = asyncio.run(migrate_database(settings.database_url.get_secret_value()))
-    except OperationalError:
-        refuse("The database at SQUERO_DATABASE_URL does not answer: is it running and reachable?")
+    url = settings.database_url.get_secret_value()
+    applied = asyncio.run(answered(migrate_database(url)))
     say(f"Applied {applied}." if applied else "The schema is up to date.")
 
 
 def list_models(home: Path | None) -> None:
     """Show the catalogue."""
     table = Table("id", "durations", "resolutions", "USD per second", "engine", box=None)
-    for model in load_catalog(load_settings(home)).models.values():
+    for model in _catalog(home).models.values():
         listed = model.constraints
         prices = ", ".join(model.usd_per_second[name] for name in listed.resolutions)
         table.add_row(
-            model.id, ", ".join(listed.durations), ", ".join(listed.resolutions), prices, model.engine
+            model.id,
+            ", ".join(listed.durations),
+            ", ".join(listed.resolutions),
+            prices,
+            model.engine,
         )
     Console().print(table)
+
+
+def _catalog(home: Path | None) -> Catalog:
+    try:
+        return load_catalog(load_settings(home))
+    except CatalogError as error:
+        refuse(str(error))
 
 
 def _wrongs(found: Audit) -> Iterator[str]:
@@ -174,10 +185,12 @@ def _run(home: Path | None, verb: Callable[[Yard], Awaitable[Result]]) -> Result
             return await verb(yard)
 
     try:
-        with open_database(settings) as url:
-            return asyncio.run(run(url))
+        with open_database(settings) as database:
+            return asyncio.run(run(database.url))
     except (CatalogError, SecretRefused) as error:
         refuse(str(error))
+    except (DatabaseError, PoolTimeout) as error:
+        refuse(f"The database did not do as asked ({type(error).__name__}): try again.")
 
 
 def _micros(text: str) -> int:

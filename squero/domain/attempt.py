@@ -26,6 +26,10 @@ STRIKES = 3
 LOST_LEASES = 10
 MEMORY_FAILURES = 2
 
+LONGEST_LOOK_SECONDS = 3
+"""Leases are looked at every 2 s. A pause longer than this, and than half a lease, is an outage: a
+worker may have been unable to renew."""
+
 Interruption = Literal["strike", "memory", "refusal", "lease", "death", "none"]
 """Why an attempt ended without a result: the engine failed, had no memory, or refused the input;
 the worker fell silent, or is known to be dead; "none" for a hand-back."""
@@ -202,9 +206,10 @@ async def hush(yard: Yard) -> None:
 async def reap(yard: Yard) -> int:
     """Take the jobs back whose worker has fallen silent; how many."""
     lease_seconds = yard.settings.lease_seconds
+    gap_seconds = max(LONGEST_LOOK_SECONDS, lease_seconds // 2)
     async with yard.database.transaction() as tx:
         if not await tx.value(
-            "generations.watch", lease_seconds=lease_seconds, gap_seconds=lease_seconds
+            "generations.watch", lease_seconds=lease_seconds, gap_seconds=gap_seconds
         ):
             return 0
         lost = await tx.all(Lost, "generations.lost")
@@ -212,21 +217,22 @@ async def reap(yard: Yard) -> int:
 
 
 async def release_own(yard: Yard, worker_id: UUID | None = None) -> int:
-    """Take back what the server's own dead workers, or this one of them, rendered; how many."""
+    """Take back what the server's own dead workers, or this one of them, rendered; how many.
+
+    Without `worker_id` the server has just started: the tokens of its dead workers end too.
+    """
     async with yard.database.reading() as tx:
+        if worker_id is None:
+            await tx.run("workers.revoke_own")
         lost = await tx.all(Lost, "generations.rendered_by", worker_id=worker_id)
     return sum([await _interrupt(yard, one.queue_id, one.attempt, "death") for one in lost])
 
 
 async def give_up(yard: Yard) -> int:
     """End the jobs that have waited too long, with their price given back; how many."""
-    async with yard.database.transaction() as tx:
+    async with yard.database.reading() as tx:
         overdue = await tx.all(Lost, "generations.overdue", queue_hours=yard.settings.queue_hours)
-        for one in overdue:
-            await _give_up(tx, one.queue_id, Failure("queued_too_long"))
-    for one in overdue:
-        await inputs.discard(yard, one.queue_id)
-    return len(overdue)
+    return sum([await _expel(yard, one) for one in overdue])
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +274,16 @@ async def _interrupt(
     return True
 
 
-async def _give_up(tx: Tx, queue_id: UUID, failure: Failure) -> None:
+async def _expel(yard: Yard, one: Lost) -> bool:
+    # One transaction each: two jobs in one would lock a share after a balance.
+    async with yard.database.transaction() as tx:
+        if not await _give_up(tx, one.queue_id, Failure("queued_too_long")):
+            return False
+    await inputs.discard(yard, one.queue_id)
+    return True
+
+
+async def _give_up(tx: Tx, queue_id: UUID, failure: Failure) -> bool:
     ended = await tx.one(
         Waiting,
         "generations.fail",
@@ -276,9 +291,11 @@ async def _give_up(tx: Tx, queue_id: UUID, failure: Failure) -> None:
         failure=failure.word,
         message=failure.message,
     )
-    if ended is not None:
-        await tx.run("shares.leave", **vars(ended))
-        await ledger.release(tx, queue_id)
+    if ended is None:
+        return False
+    await tx.run("shares.leave", **vars(ended))
+    await ledger.release(tx, queue_id)
+    return True
 
 
 @dataclass(frozen=True)

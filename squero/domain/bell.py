@@ -1,7 +1,13 @@
-"""The bell: wakes one waiting claim of a lane when a job has come to it."""
+"""The bell: wakes one waiting claim of a lane when a job has come to it.
+
+A ring that finds nobody waiting is kept for the next claim that would: it looked before the job
+had come, and must look again.
+"""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+
+_KEPT_RINGS = 16
 
 
 class Bell:
@@ -9,12 +15,16 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
+        self._kept: Counter[str] = Counter()
         self._closed = False
 
     async def wait(self, lane: str, seconds: float) -> bool:
         """Whether to look again: False when the time ran out or the server stops."""
         if self._closed:
             return False
+        if self._kept[lane]:
+            self._kept[lane] -= 1
+            return True
         ring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(ring)
         try:
@@ -34,6 +44,7 @@ class Bell:
             if not ring.done():
                 ring.set_result(None)
                 return
+        self._kept[lane] = min(self._kept[lane] + 1, _KEPT_RINGS)
 
     def ring_all(self) -> None:
         """Wake every claim: something may have been missed."""

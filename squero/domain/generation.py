@@ -18,7 +18,7 @@ from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
 from squero.domain.pricing import price_micros
 from squero.domain.yard import Yard
-from squero.errors import Refused
+from squero.errors import InsufficientBalance, Refused, RequestNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,15 @@ async def complete(yard: Yard, caller: Caller, model: str, queue_id: str) -> boo
 
 
 async def cancel(yard: Yard, account_id: UUID, queue_id: UUID) -> bool:
-    """End a job that is not done and give its price back; False when it is too late."""
+    """End a job that is not done and give its price back; False when it is too late.
+
+    Raises RequestNotFound for a job that is not the account's.
+    """
+    names = {"queue_id": queue_id, "account_id": account_id}
     async with yard.database.transaction() as tx:
-        ended = await tx.one(Ended, "generations.cancel", queue_id=queue_id, account_id=account_id)
+        ended = await tx.one(Ended, "generations.cancel", **names)
+        if ended is None and await tx.value("generations.read", **names) is None:
+            raise RequestNotFound
         if ended is None:
             return False
         await tx.run("shares.leave" if ended.render_us is None else "shares.settle", **vars(ended))
@@ -101,7 +107,8 @@ async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> No
     async with yard.database.transaction() as tx:
         if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
             raise _Repeated
-        await tx.run("generations.create", **vars(new))
-        await tx.run("shares.enqueue", weight=caller.weight, cap=caller.cap, **vars(new))
-        await ledger.hold(tx, new.queue_id, caller.account_id, caller.key_id, new.price_micros)
+        if not await tx.run("generations.queue", weight=caller.weight, cap=caller.cap, **vars(new)):
+            raise InsufficientBalance
+    # After the commit: a transaction that notifies keeps every other one from committing with it.
+    async with yard.database.reading() as tx:
         await tx.run("generations.announce", lane=new.lane)

@@ -1,6 +1,7 @@
 """The ledger: hold at queue, capture at success, release at failure; each at most once.
 
-Every function takes the transaction of the verb that it is part of. `docs/money.md` tells how an
+The hold is part of the statement that queues. Every function takes the transaction of the verb
+that it is part of. `docs/money.md` tells how an
 account is reconciled by hand.
 """
 
@@ -8,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from squero.errors import InsufficientBalance
 from squero.store.db import Tx
 
 USD = "USD"
@@ -43,8 +43,10 @@ class Miscount:
     account: str
     queued: int
     running: int
+    waiting_us: int
     queued_rows: int
     running_rows: int
+    waiting_us_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +83,6 @@ async def credit(tx: Tx, account_id: UUID, amount_micros: int) -> None:
         currency=USD,
         amount_micros=amount_micros,
     )
-
-
-async def hold(tx: Tx, queue_id: UUID, account_id: UUID, key_id: UUID, price_micros: int) -> None:
-    """Set the price of a job aside; raises InsufficientBalance when it is not there."""
-    held = await tx.run(
-        "ledger.hold",
-        queue_id=queue_id,
-        account_id=account_id,
-        key_id=key_id,
-        currency=USD,
-        price_micros=price_micros,
-    )
-    if not held:
-        raise InsufficientBalance
 
 
 async def capture(tx: Tx, queue_id: UUID) -> None:

@@ -1,6 +1,9 @@
 """Upkeep: what has expired goes, what was left over is swept, and the books are looked at."""
 
+import os
+import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -10,9 +13,12 @@ from anyio import to_thread
 from squero.domain import inputs, ledger
 from squero.domain.ledger import Audit
 from squero.domain.yard import Yard
+from squero.media.folder import ObjectMissing
 
 _DAY_HOURS = 24
 _SWEEP_AT_ONCE = 1000
+_GRACE_SECONDS = 3600.0
+"""Objects younger than this may belong to a call that has yet to commit its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,22 @@ async def audit(yard: Yard) -> Audit:
 
 async def _sweep_one(yard: Yard, queue_id: UUID, state: str | None, roles: set[str]) -> int:
     if state is None:
+        if await to_thread.run_sync(_is_young, yard, queue_id):
+            return 0
         await inputs.discard(yard, queue_id)
     elif state == "completed" and "input" in roles:
         await inputs.discard(yard, queue_id, "input")
     else:
         return 0
     return 1
+
+
+def _is_young(yard: Yard, queue_id: UUID) -> bool:
+    for name in yard.folder.names(f"generations/{queue_id}"):
+        with suppress(ObjectMissing), yard.folder.open(name) as file:
+            if time.time() - os.fstat(file.fileno()).st_mtime < _GRACE_SECONDS:
+                return True
+    return False
 
 
 def _stored(yard: Yard) -> dict[UUID, set[str]]:

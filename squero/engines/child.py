@@ -4,11 +4,9 @@ Reads commands from standard input, writes reports to what was its standard outp
 its parent. What an engine says about a customer's prompt never leaves it, except in a `BadInput`.
 """
 
-import ctypes
 import os
 import queue
 import resource
-import signal
 import sys
 import threading
 import time
@@ -32,20 +30,11 @@ from squero.engines.messages import (
     decode_command,
     encode,
 )
+from squero.lifeline import die_with_parent
 from squero.shot import BadInput, OutOfMemory, Stopped
 
-PR_SET_PDEATHSIG = 1
 RESULT_BYTES = 4 << 30
 TELL_SECONDS = 0.1
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have died before the call.
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def take_pipes() -> tuple[BinaryIO, int]:

@@ -3,14 +3,14 @@
 import io
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from squero.media.container import MP4, codec_of, opened
 from squero.media.sealed import SealedReader
 from squero.sandbox import SandboxRefusal
 
@@ -20,16 +20,6 @@ LIMIT_SIDE = 8192
 LIMIT_PACKETS = 200_000
 
 _UNREADABLE = "The video file is corrupted or unreadable"
-
-# FFmpeg follows references to other files and to the network unless each way is shut.
-_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
-    "protocol_whitelist": "",
-    "codec_whitelist": ",".join((*VIDEO_CODECS, *AUDIO_CODECS)),
-    "enable_drefs": "0",
-    "use_absolute_path": "0",
-    "max_streams": "4",
-}
 
 
 def warm() -> None:
@@ -62,15 +52,7 @@ def inspect(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]
 
 
 def _opened(file: Any) -> InputContainer:
-    options = dict(_OPTIONS)
-    container: InputContainer = av.open(
-        file, "r", format="mp4", container_options=options, io_open=_open_nothing
-    )
-    return container
-
-
-def _open_nothing(*_: object) -> NoReturn:
-    raise SandboxRefusal("The video refers to another file")
+    return opened(file, MP4, (*VIDEO_CODECS, *AUDIO_CODECS))
 
 
 def _facts(container: InputContainer) -> dict[str, Any]:
@@ -100,17 +82,11 @@ def _streams(container: InputContainer) -> tuple[VideoStream, bool]:
     video, audio = container.streams.video, container.streams.audio
     if len(video) != 1 or len(audio) > 1 or len(container.streams) != len(video) + len(audio):
         raise SandboxRefusal("The video file needs one video stream and at most one of sound")
-    if _codec(video[0]) not in VIDEO_CODECS or (audio and _codec(audio[0]) not in AUDIO_CODECS):
+    if codec_of(video[0]) not in VIDEO_CODECS or (audio and codec_of(audio[0]) not in AUDIO_CODECS):
         raise SandboxRefusal("The video file has an unsupported codec")
     if max(video[0].width, video[0].height) > LIMIT_SIDE:
         raise SandboxRefusal("The video's dimensions are too large")
     return video[0], bool(audio)
-
-
-def _codec(stream: Stream) -> str:
-    # A stream whose codec is not on the list above has no context to ask.
-    context = stream.codec_context
-    return context.codec.canonical_name if context is not None else ""
 
 
 def _base(video: VideoStream) -> Fraction:

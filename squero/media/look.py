@@ -1,10 +1,11 @@
 """Looking into media: what a file really is, found by a sandboxed child that decodes it.
 
-These are the faces of `squero.media.picture` and `squero.media.clip`, which no process but the
-sandbox's imports. No header and no claim of a customer is believed.
+These are the faces of `squero.media.picture`, `sound`, `footage` and `clip`, which no process but
+the sandbox's imports. No header and no claim of a customer is believed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -13,14 +14,19 @@ from squero.sandbox import Sandbox, SandboxDied, SandboxRefusal
 from squero.shot import Shot
 
 PICTURE = "squero.media.picture:redraw"
+SOUND = "squero.media.sound:rerecord"
+FOOTAGE = "squero.media.footage:refilm"
 CLIP = "squero.media.clip:inspect"
-FUNCTIONS = (PICTURE, CLIP)
+FUNCTIONS = (PICTURE, SOUND, FOOTAGE, CLIP)
 """The allow-list for the Sandbox that these functions are handed."""
 
 UNREADABLE_PICTURE = "The image file is corrupted or unreadable"
+UNREADABLE_SOUND = "The audio file is corrupted or unreadable"
 UNREADABLE_CLIP = "The video file is corrupted or unreadable"
 
 _PICTURE_SECONDS = 20.0
+_SOUND_SECONDS = 20.0
+_FOOTAGE_SECONDS = 180.0
 _CLIP_SECONDS = 120.0
 
 
@@ -45,6 +51,33 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """A sound as it was recorded anew: 48 kHz, stereo, without metadata."""
+
+    seconds: float
+    media_type: str
+    """`audio/wav`."""
+    size: int
+    """In plain bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A customer's video as it was filmed anew: upright, at an even pace, without metadata."""
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+    seconds: float
+    has_audio: bool
+    media_type: str
+    """`video/mp4`."""
+    size: int
+    """In plain bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """What is really in a video file."""
 
@@ -58,7 +91,7 @@ class Clip:
     """In plain bytes."""
 
 
-_Facts = TypeVar("_Facts", Picture, Clip)
+_Facts = TypeVar("_Facts", Picture, Sound, Footage, Clip)
 
 
 async def look_at_picture(sandbox: Sandbox, source: SealedFile, target: SealedFile) -> Picture:
@@ -66,15 +99,28 @@ async def look_at_picture(sandbox: Sandbox, source: SealedFile, target: SealedFi
 
     Whatever the target's file held is replaced. Raises BadMedia with the contract's words.
     """
-    arguments = {"source_key": source.key.hex(), "target_key": target.key.hex()}
-    descriptors = (source.descriptor, target.descriptor)
-    try:
-        facts = await sandbox.run(PICTURE, arguments, descriptors, _PICTURE_SECONDS)
-        return _record(Picture, facts)
-    except SandboxRefusal as refusal:
-        raise BadMedia(str(refusal)) from None
-    except SandboxDied as death:
-        raise BadMedia(UNREADABLE_PICTURE) from death
+    return await _made_anew(
+        Picture, UNREADABLE_PICTURE, sandbox, PICTURE, source, target, _PICTURE_SECONDS
+    )
+
+
+async def look_at_sound(sandbox: Sandbox, source: SealedFile, target: SealedFile) -> Sound:
+    """Decodes a WAV or MP3 of 3 to 30 seconds and seals it, recorded anew, into the target's file.
+
+    Whatever the target's file held is replaced. Raises BadMedia with the contract's words.
+    """
+    return await _made_anew(Sound, UNREADABLE_SOUND, sandbox, SOUND, source, target, _SOUND_SECONDS)
+
+
+async def look_at_footage(sandbox: Sandbox, source: SealedFile, target: SealedFile) -> Footage:
+    """Decodes an MP4, MOV or WebM and seals it, filmed anew as an MP4, into the target's file.
+
+    Whatever the target's file held is replaced. Takes seconds of a core for seconds of video.
+    Raises BadMedia with the contract's words.
+    """
+    return await _made_anew(
+        Footage, UNREADABLE_CLIP, sandbox, FOOTAGE, source, target, _FOOTAGE_SECONDS
+    )
 
 
 async def look_at_clip(sandbox: Sandbox, source: SealedFile, expected: Shot | None = None) -> Clip:
@@ -82,18 +128,40 @@ async def look_at_clip(sandbox: Sandbox, source: SealedFile, expected: Shot | No
 
     Raises BadMedia when it is no sound MP4 or differs in size, frames, fps or sound.
     """
-    try:
+    with _told(UNREADABLE_CLIP):
         facts = await sandbox.run(
             CLIP, {"source_key": source.key.hex()}, (source.descriptor,), _CLIP_SECONDS
         )
         clip = _record(Clip, facts)
-    except SandboxRefusal as refusal:
-        raise BadMedia(str(refusal)) from None
-    except SandboxDied as death:
-        raise BadMedia(UNREADABLE_CLIP) from death
     if expected is not None:
         _compare(clip, expected)
     return clip
+
+
+async def _made_anew(
+    kind: type[_Facts],
+    unreadable: str,
+    sandbox: Sandbox,
+    function: str,
+    source: SealedFile,
+    target: SealedFile,
+    seconds: float,
+) -> _Facts:
+    arguments = {"source_key": source.key.hex(), "target_key": target.key.hex()}
+    descriptors = (source.descriptor, target.descriptor)
+    with _told(unreadable):
+        return _record(kind, await sandbox.run(function, arguments, descriptors, seconds))
+
+
+@contextmanager
+def _told(unreadable: str) -> Iterator[None]:
+    """Turns the end of a child into BadMedia; a child that died did so of an unreadable file."""
+    try:
+        yield
+    except SandboxRefusal as refusal:
+        raise BadMedia(str(refusal)) from None
+    except SandboxDied as death:
+        raise BadMedia(unreadable) from death
 
 
 def _compare(clip: Clip, shot: Shot) -> None:

@@ -1,24 +1,48 @@
 """What is wrong with a request, in the form that the API's clients parse."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from squero.errors import InvalidRequest, Issue
+from squero.media.spool import DataUrl
 
 _TYPES = {
-    "string_type": "string",
     "bool_type": "boolean",
     "model_type": "object",
     "dict_type": "object",
+    "list_type": "array",
+    "float_type": "number",
+    "int_type": "number",
 }
-_NAMES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array"}
+_NAMES = {
+    str: "string",
+    DataUrl: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    list: "array",
+    type(None): "null",
+}
+_LIMIT_NAME = 100
+_LIMIT_NAMES = 10
 
 
 def refusal(wrong: ValidationError) -> InvalidRequest:
     """The InvalidRequest that says what pydantic found."""
-    return InvalidRequest([_issue(error) for error in wrong.errors(include_url=False)])
+    errors = wrong.errors(include_url=False)
+    unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
+    found = [_issue(error) for error in errors if error["type"] != "extra_forbidden"]
+    if unknown:
+        found.append(_unrecognized(unknown))
+    # One value that fits none of several types is one thing that is wrong.
+    return InvalidRequest(list({(issue.path, issue.code): issue for issue in found}.values()))
+
+
+def _unrecognized(names: Sequence[str]) -> Issue:
+    quoted = ", ".join(f"'{name[:_LIMIT_NAME]}'" for name in names[:_LIMIT_NAMES])
+    return Issue((), f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
 
 
 def _issue(error: Any) -> Issue:
@@ -27,9 +51,6 @@ def _issue(error: Any) -> Issue:
     match error["type"]:
         case "missing":
             return Issue(path, "Field is required", "invalid_type", received="undefined")
-        case "extra_forbidden":
-            name = str(path[0])[:100]
-            return Issue((), f"Unrecognized key(s) in object: '{name}'", "unrecognized_keys")
         case "string_too_short":
             least = context["min_length"]
             return Issue(path, f"String must contain at least {least} character(s)", "too_small")
@@ -37,11 +58,15 @@ def _issue(error: Any) -> Issue:
             most = context["max_length"]
             return Issue(path, f"String must contain at most {most} character(s)", "too_big")
         case kind:
-            expected = _TYPES.get(kind, "string")
-            received = _NAMES.get(type(error["input"]), "object")
-            received = "null" if error["input"] is None else received
-            message = f"Expected {expected}, received {received}"
-            return Issue(path, message, "invalid_type", expected, received)
+            return _wrong_type(path, _TYPES.get(kind, "string"), error["input"])
+
+
+def _wrong_type(path: tuple[str | int, ...], expected: str, value: object) -> Issue:
+    received = _NAMES.get(type(value), "object")
+    if received == expected:
+        return Issue(path, "Invalid input")
+    message = f"Expected {expected}, received {received}"
+    return Issue(path, message, "invalid_type", expected, received)
 
 
 def body(issues: Iterable[Issue]) -> dict[str, object]:
@@ -49,13 +74,23 @@ def body(issues: Iterable[Issue]) -> dict[str, object]:
     details: dict[str, Any] = {"_errors": []}
     listed: list[dict[str, object]] = []
     for issue in issues:
-        node = details
-        for part in issue.path:
-            node = node.setdefault(str(part), {"_errors": []})
-        node["_errors"].append(issue.message)
-        known = {"expected": issue.expected, "received": issue.received}
-        entry: dict[str, object] = {"code": issue.code, "message": issue.message}
-        entry["path"] = list(issue.path)
-        entry |= {name: value for name, value in known.items() if value is not None}
-        listed.append(entry)
+        _node(details, issue.path)["_errors"].append(issue.message)
+        listed.append(_entry(issue))
     return {"details": details, "issues": listed}
+
+
+def _entry(issue: Issue) -> dict[str, object]:
+    entry: dict[str, object] = {"code": issue.code, "message": issue.message}
+    entry["path"] = list(issue.path)
+    known: Mapping[str, str | None] = {"expected": issue.expected, "received": issue.received}
+    return entry | {name: value for name, value in known.items() if value is not None}
+
+
+def _node(details: dict[str, Any], path: Iterable[str | int]) -> dict[str, Any]:
+    """The place of a path in the tree; a customer's key may have the name of our own."""
+    node = details
+    for part in path:
+        if part == "_errors":
+            break
+        node = node.setdefault(str(part), {"_errors": []})
+    return node

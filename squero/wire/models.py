@@ -5,7 +5,16 @@ from typing import Literal
 from pydantic import BaseModel
 
 MODEL_TYPES = (
-    "asr", "embedding", "image", "text", "tts", "upscale", "inpaint", "video", "all", "code"
+    "asr",
+    "embedding",
+    "image",
+    "text",
+    "tts",
+    "upscale",
+    "inpaint",
+    "video",
+    "all",
+    "code",
 )
 
 

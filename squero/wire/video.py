@@ -3,36 +3,52 @@
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, InstanceOf, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    InstanceOf,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 from pydantic.types import StringConstraints
+from pydantic_core import PydanticKnownError
 
 from squero.media.spool import DataUrl
 from squero.wire.issues import refusal
 
 NEGATIVE_PROMPT = "low resolution, error, worst quality, low quality, defects"
-_LIMIT_PROMPT = 20_000  # the widest that any model takes; each model's own limit comes after
 
-Text = Annotated[str, StringConstraints(strict=True, max_length=_LIMIT_PROMPT)]
-Prompt = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_LIMIT_PROMPT)]
-MediaUrl = StrictStr | InstanceOf[DataUrl]
+
+def _text(value: object) -> object:
+    # A field that may be left out is not one that may be null.
+    if value is None:
+        raise PydanticKnownError("string_type")
+    return value
+
+
+Prompt = Annotated[str, StringConstraints(strict=True, min_length=1)]
+Text = Annotated[StrictStr | None, BeforeValidator(_text)]
+MediaUrl = Annotated[StrictStr | InstanceOf[DataUrl] | None, BeforeValidator(_text)]
 Request = TypeVar("Request", bound=BaseModel)
 
 
 class QueueVideoRequest(BaseModel):
-    """POST /video/queue: closed, nothing is coerced."""
+    """POST /video/queue: closed, nothing is coerced; each model has limits of its own besides."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     model: StrictStr
     prompt: Prompt
-    negative_prompt: Text = NEGATIVE_PROMPT
+    negative_prompt: StrictStr = NEGATIVE_PROMPT
     duration: StrictStr
-    aspect_ratio: object = None
-    resolution: StrictStr | None = None
-    audio: object = None
-    image_url: MediaUrl | None = None
-    audio_url: MediaUrl | None = None
-    video_url: MediaUrl | None = None
+    aspect_ratio: StrictStr | None = None
+    resolution: Text = None
+    audio: StrictBool | None = None
+    image_url: MediaUrl = None
+    audio_url: MediaUrl = None
+    video_url: StrictStr | InstanceOf[DataUrl] | None = None
 
     @property
     def media(self) -> dict[str, str | DataUrl]:

@@ -1,9 +1,12 @@
 """The engine `motion`: a camera over a picture, or a scene of its own; no weights, no GPU.
 
-It animates the given image with the camera move that the prompt describes, and without an image
-draws drifting colours with the prompt's first words. The same shot gives the same frames.
+It animates the given image with the camera move that the prompt describes, fits a given video to
+the clip's length and size, and without either draws drifting colours with the prompt's first words.
+A given sound is the clip's track. The same shot gives the same frames.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -11,10 +14,12 @@ import cv2
 from squero.engines import Tell
 from squero.engines.motion.camera import Camera
 from squero.engines.motion.film import Film
+from squero.engines.motion.footage import Footage
 from squero.engines.motion.grain import Grain
 from squero.engines.motion.move import parse
 from squero.engines.motion.picture import Picture
 from squero.engines.motion.scene import Scene
+from squero.engines.motion.sound import sound_of
 from squero.shot import Shot
 
 
@@ -29,18 +34,23 @@ class Motion:
         cv2.setNumThreads(self._threads)
 
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:
-        """Write the shot; raises BadInput when its image cannot be decoded."""
-        source = self._source(shot)
+        """Write the shot; raises BadInput when what it is made of cannot be decoded."""
         grain = Grain(shot.width, shot.height, shot.seed)
-        with Film(out, shot, self._threads) as film:
+        sound = sound_of(shot)
+        with self._source(shot) as source, Film(out, shot, self._threads, sound) as film:
             for number in range(shot.frames):
                 source.expose(number / max(1, shot.frames - 1), film.planes)
                 grain.settle(number, film.planes)
                 film.advance()
                 tell((number + 1) / shot.frames)
 
-    def _source(self, shot: Shot) -> Picture | Scene:
-        if "image" not in shot.media:
-            return Scene(shot)
-        camera = Camera(parse(shot.prompt))
-        return Picture(shot.media["image"], shot.width, shot.height, camera)
+    @contextmanager
+    def _source(self, shot: Shot) -> Iterator[Footage | Picture | Scene]:
+        if "video" in shot.media:
+            with Footage(shot.media["video"], shot, self._threads) as footage:
+                yield footage
+        elif "image" in shot.media:
+            camera = Camera(parse(shot.prompt))
+            yield Picture(shot.media["image"], shot.width, shot.height, camera)
+        else:
+            yield Scene(shot)

@@ -1,4 +1,4 @@
-"""The MP4: H.264 video and, where wanted, silent AAC sound of exactly the same length."""
+"""The MP4: H.264 video and, where wanted, AAC sound of exactly the same length."""
 
 import math
 from fractions import Fraction
@@ -12,9 +12,9 @@ from av.audio import AudioStream
 from av.video import VideoStream
 
 from squero.engines.motion.planes import Planes
+from squero.engines.motion.sound import SAMPLE_RATE, Samples
 from squero.shot import Shot
 
-SAMPLE_RATE = 48_000
 AAC_FRAME = 1024
 QUALITY = "20"
 GROUP_SECONDS = 2
@@ -24,10 +24,11 @@ BT709, LIMITED = 1, 1
 class Film:
     """A video being written: fill `planes`, then `advance`; it is whole after the `with`."""
 
-    def __init__(self, out: Path, shot: Shot, threads: int) -> None:
+    def __init__(self, out: Path, shot: Shot, threads: int, sound: Samples | None) -> None:
         self.planes = Planes.blank(shot.width, shot.height)
         self._fps = shot.fps
         self._frames = 0
+        self._sound = sound
         self._samples = 0
         # The index goes to the front, so that players can start before the end has arrived; and
         # edit lists count in the movie's time scale, where thousandths would cut the sound short.
@@ -37,7 +38,7 @@ class Film:
         }
         self._container = av.open(str(out), "w", format="mp4", options=options)
         self._video = self._add_video(shot, threads)
-        self._audio = self._add_audio() if shot.audio else None
+        self._audio = self._add_audio() if sound is not None else None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,7 @@ class Film:
         frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
         self._container.mux(self._video.encode(frame))
         self._frames += 1
-        self._hush(whole=True)
+        self._sound_up_to(self._frames * SAMPLE_RATE // self._fps - AAC_FRAME)
 
     def _add_video(self, shot: Shot, threads: int) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=shot.fps)
@@ -77,20 +78,19 @@ class Film:
     def _add_audio(self) -> AudioStream:
         return self._container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
 
-    def _hush(self, *, whole: bool) -> None:
-        """Fill the sound with silence up to the picture, in whole codec frames or to the end."""
-        end = round(Fraction(self._frames * SAMPLE_RATE, self._fps))
-        while self._audio and self._samples + (AAC_FRAME if whole else 1) <= end:
-            length = min(AAC_FRAME, end - self._samples)
-            silence = np.zeros((2, length), np.float32)
-            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="stereo")
+    def _sound_up_to(self, end: int) -> None:
+        """Write the sound in whole codec frames, the last of which may be shorter."""
+        while self._sound is not None and self._audio and self._samples < end:
+            part = np.ascontiguousarray(self._sound[:, self._samples :][:, :AAC_FRAME])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
             frame.pts, frame.sample_rate = self._samples, SAMPLE_RATE
             frame.time_base = Fraction(1, SAMPLE_RATE)
             self._container.mux(self._audio.encode(frame))
-            self._samples += length
+            self._samples += part.shape[1]
 
     def _finish(self) -> None:
-        self._hush(whole=False)
+        if self._sound is not None:
+            self._sound_up_to(self._sound.shape[1])
         for stream in (self._video, self._audio):
             if stream:
                 self._container.mux(stream.encode(None))

@@ -39,14 +39,20 @@ class Planes:
         """Planes with nothing in them; raises ValueError unless both sizes are even."""
         if width % 2 or height % 2:
             raise ValueError(f"{width}×{height} has an odd side, which 4:2:0 cannot have")
-        flat = np.empty(width * height * 3 // 2, np.uint8)
-        y, u, v = np.split(flat, [width * height, width * height * 5 // 4])
+        return cls.over(np.empty((height * 3 // 2, width), np.uint8))
+
+    @classmethod
+    def over(cls, buffer: Plane) -> "Planes":
+        """The planes in a whole buffer of a picture with even sides."""
+        rows, width = buffer.shape
+        height = rows * 2 // 3
+        y, u, v = np.split(buffer.reshape(-1), [width * height, width * height * 5 // 4])
         half = (height // 2, width // 2)
         return cls(
             y.reshape(height, width),
             u.reshape(half),
             v.reshape(half),
-            flat.reshape(height * 3 // 2, width),
+            buffer,
         )
 
 

@@ -117,6 +117,13 @@ CREATE INDEX generations_kept ON generations (expires_at) WHERE media = 'kept';
 CREATE INDEX generations_timings ON generations (model, resolution, frames, finished_at)
     WHERE state = 'completed';
 
+-- The clock of a lane: the virtual time at which the latest job that started did so. It never goes
+-- back, and whoever comes to the lane comes no earlier.
+CREATE TABLE lanes (
+    lane text PRIMARY KEY,
+    virtual_us bigint NOT NULL DEFAULT 0
+);
+
 -- The fair share of an account in a lane: virtual time grows when its work starts.
 CREATE TABLE shares (
     lane text NOT NULL,

@@ -1,14 +1,49 @@
 -- Generations: the job row. The WHERE clause is the state machine: no row back means no.
 
--- name: create
-INSERT INTO generations
-    (queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
-     seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
-     expected_wait_us)
-VALUES
-    (%(queue_id)s, %(account_id)s, %(key_id)s, %(model)s, %(lane)s, %(resolution)s, %(width)s,
-     %(height)s, %(frames)s, %(fps)s, %(audio)s, %(seed)s, %(prompt)s, %(inputs)s, %(key_day)s,
-     %(wrapped_key)s, %(currency)s, %(price_micros)s, %(estimate_us)s, %(expected_wait_us)s);
+-- name: queue
+-- The job, its place in the share and its hold, in one; no row when the balance does not cover the
+-- price. The hold reads from the share, so that the share is locked before the balance. An account
+-- that had nothing queued or running comes back at the larger of its own virtual time and the
+-- lane's, so that it neither owes for its absence nor profits from it. An unmetered account is
+-- funded as it goes.
+WITH shared AS (
+    INSERT INTO shares AS s (lane, account_id, weight, cap, queued, waiting_us, virtual_us)
+    VALUES (%(lane)s, %(account_id)s, %(weight)s, %(cap)s, 1, %(estimate_us)s, coalesce(
+        (SELECT virtual_us FROM lanes WHERE lane = %(lane)s), 0))
+    ON CONFLICT (lane, account_id) DO UPDATE SET
+        queued = s.queued + 1, waiting_us = s.waiting_us + excluded.waiting_us,
+        weight = excluded.weight, cap = excluded.cap,
+        virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
+                     ELSE greatest(s.virtual_us, excluded.virtual_us) END
+    RETURNING account_id
+), held AS (
+    UPDATE balances b
+    SET available_micros = available_micros
+            - CASE a.billing WHEN 'prepaid' THEN %(price_micros)s::bigint ELSE 0 END,
+        held_micros = held_micros + %(price_micros)s
+    FROM shared JOIN accounts a ON a.id = shared.account_id
+    WHERE b.account_id = shared.account_id AND b.currency = %(currency)s
+      AND (a.billing = 'unmetered' OR b.available_micros >= %(price_micros)s)
+    RETURNING b.account_id, b.currency, a.billing
+), transferred AS (
+    INSERT INTO transfers
+        (id, account_id, currency, from_book, to_book, amount_micros, queue_id, key_id)
+    SELECT 'hold:' || %(queue_id)s::text, account_id, currency,
+           CASE billing WHEN 'prepaid' THEN 'available' ELSE 'funding' END, 'held',
+           %(price_micros)s, %(queue_id)s, %(key_id)s
+    FROM held
+), created AS (
+    INSERT INTO generations
+        (queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
+         seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
+         expected_wait_us)
+    SELECT
+        %(queue_id)s, account_id, %(key_id)s, %(model)s, %(lane)s, %(resolution)s, %(width)s,
+        %(height)s, %(frames)s, %(fps)s, %(audio)s, %(seed)s, %(prompt)s, %(inputs)s, %(key_day)s,
+        %(wrapped_key)s, currency, %(price_micros)s, %(estimate_us)s, %(expected_wait_us)s
+    FROM held
+)
+SELECT account_id FROM held;
 
 -- name: announce
 SELECT pg_notify('squero_queued', %(lane)s);
@@ -20,7 +55,7 @@ SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
 -- name: claim
 -- The waiting account with the least virtual time; its oldest job, of a warm model if it has one.
 WITH share AS (
-    SELECT account_id FROM shares
+    SELECT account_id, virtual_us FROM shares
     WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
     ORDER BY virtual_us, account_id
     LIMIT 1
@@ -48,6 +83,11 @@ WITH share AS (
     SET queued = queued - 1, running = running + 1, waiting_us = waiting_us - job.estimate_us,
         virtual_us = virtual_us + job.estimate_us / s.weight
     FROM job WHERE s.lane = %(lane)s AND s.account_id = job.account_id
+), advanced AS (
+    INSERT INTO lanes AS l (lane, virtual_us)
+    SELECT %(lane)s, share.virtual_us FROM share JOIN job USING (account_id)
+    ON CONFLICT (lane) DO UPDATE SET virtual_us = excluded.virtual_us
+    WHERE l.virtual_us < excluded.virtual_us
 )
 UPDATE generations g
 SET state = 'rendering', attempt = attempt + 1, worker_id = %(worker_id)s,
@@ -108,8 +148,8 @@ RETURNING queue_id, account_id, lane, estimate_us;
 
 -- name: cancel
 UPDATE generations
-SET state = 'cancelled', failure = 'cancelled', finished_at = squero_now(), lease_until = NULL, prompt = NULL,
-    wrapped_key = NULL,
+SET state = 'cancelled', failure = 'cancelled', finished_at = squero_now(), lease_until = NULL,
+    prompt = NULL, wrapped_key = NULL,
     render_us = CASE state WHEN 'rendering'
         THEN (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint END
 WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s
@@ -139,14 +179,14 @@ SET media = 'deleted', prompt = NULL, wrapped_key = NULL
 WHERE queue_id IN (
     SELECT queue_id FROM generations
     WHERE media = 'kept' AND expires_at <= squero_now()
-    ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+    ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
 RETURNING queue_id;
 
 -- name: overdue
 -- Jobs that have waited longer than they may.
 SELECT queue_id, attempt FROM generations
 WHERE state = 'queued' AND created_at <= squero_now() - make_interval(hours => %(queue_hours)s)
-ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED;
+ORDER BY created_at LIMIT 1000;
 
 -- name: watch
 -- After a start or an outage no lease expires for one lease length: its worker could not renew.
@@ -198,5 +238,8 @@ FROM (
 HAVING count(*) >= 10;
 
 -- name: states
-SELECT lane, state, count(*) AS count FROM generations
-WHERE state IN ('queued', 'rendering') GROUP BY lane, state;
+-- How many jobs are queued and rendering in each lane, from the shares' counts.
+SELECT lane, state, sum(jobs)::bigint AS count
+FROM shares CROSS JOIN LATERAL (VALUES ('queued', queued), ('rendering', running))
+    AS counts (state, jobs)
+WHERE jobs > 0 GROUP BY lane, state;

@@ -10,25 +10,6 @@ WITH credited AS (
 INSERT INTO transfers (id, account_id, currency, from_book, to_book, amount_micros)
 SELECT %(id)s, account_id, %(currency)s, 'funding', 'available', %(amount_micros)s FROM credited;
 
--- name: hold
--- No row when the balance does not cover the price. An unmetered account is funded as it goes.
-WITH held AS (
-    UPDATE balances b
-    SET available_micros = available_micros
-            - CASE a.billing WHEN 'prepaid' THEN %(price_micros)s::bigint ELSE 0 END,
-        held_micros = held_micros + %(price_micros)s
-    FROM accounts a
-    WHERE b.account_id = %(account_id)s AND b.currency = %(currency)s AND a.id = b.account_id
-      AND (a.billing = 'unmetered' OR b.available_micros >= %(price_micros)s)
-    RETURNING b.account_id, a.billing
-)
-INSERT INTO transfers
-    (id, account_id, currency, from_book, to_book, amount_micros, queue_id, key_id)
-SELECT 'hold:' || %(queue_id)s::text, account_id, %(currency)s,
-       CASE billing WHEN 'prepaid' THEN 'available' ELSE 'funding' END, 'held',
-       %(price_micros)s, %(queue_id)s, %(key_id)s
-FROM held;
-
 -- name: capture
 -- Settles the hold as revenue; nothing happens when it was settled before.
 WITH settled AS (

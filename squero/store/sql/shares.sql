@@ -1,17 +1,5 @@
 -- Fair queueing by virtual time: it is charged when work starts, not when it is queued.
 
--- name: enqueue
--- An account that had nothing queued or running comes back at the larger of its own virtual time
--- and the least of the active ones, so that it neither owes for its absence nor profits from it.
-INSERT INTO shares AS s (lane, account_id, weight, cap, queued, waiting_us, virtual_us)
-VALUES (%(lane)s, %(account_id)s, %(weight)s, %(cap)s, 1, %(estimate_us)s, coalesce(
-    (SELECT min(virtual_us) FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0)), 0))
-ON CONFLICT (lane, account_id) DO UPDATE SET
-    queued = s.queued + 1, waiting_us = s.waiting_us + excluded.waiting_us,
-    weight = excluded.weight, cap = excluded.cap,
-    virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
-                 ELSE greatest(s.virtual_us, excluded.virtual_us) END;
-
 -- name: leave
 -- A job that waited waits no more, and never started.
 UPDATE shares SET queued = queued - 1, waiting_us = waiting_us - %(estimate_us)s
@@ -36,15 +24,20 @@ WHERE lane = %(lane)s AND account_id = %(account_id)s;
 SELECT account_id, queued, waiting_us FROM shares WHERE lane = %(lane)s AND queued > 0;
 
 -- name: differences
--- Every share whose counts are not those of its generations.
-SELECT s.lane, a.name AS account, s.queued, s.running,
-       count(*) FILTER (WHERE g.state = 'queued') AS queued_rows,
-       count(*) FILTER (WHERE g.state = 'rendering') AS running_rows
+-- Every share whose counts are not those of its generations, and those that have no share at all.
+SELECT lane, a.name AS account,
+       coalesce(s.queued, 0) AS queued, coalesce(s.running, 0) AS running,
+       coalesce(s.waiting_us, 0) AS waiting_us,
+       coalesce(g.queued, 0) AS queued_rows, coalesce(g.running, 0) AS running_rows,
+       coalesce(g.waiting_us, 0) AS waiting_us_rows
 FROM shares s
-JOIN accounts a ON a.id = s.account_id
-LEFT JOIN generations g ON g.lane = s.lane AND g.account_id = s.account_id
-    AND g.state IN ('queued', 'rendering')
-GROUP BY s.lane, s.account_id, a.name, s.queued, s.running
-HAVING s.queued <> count(*) FILTER (WHERE g.state = 'queued')
-    OR s.running <> count(*) FILTER (WHERE g.state = 'rendering')
-ORDER BY s.lane, a.name;
+FULL JOIN (
+    SELECT lane, account_id, count(*) FILTER (WHERE state = 'queued') AS queued,
+           count(*) FILTER (WHERE state = 'rendering') AS running,
+           coalesce(sum(estimate_us) FILTER (WHERE state = 'queued'), 0)::bigint AS waiting_us
+    FROM generations WHERE state IN ('queued', 'rendering') GROUP BY lane, account_id
+) g USING (lane, account_id)
+JOIN accounts a ON a.id = account_id
+WHERE (coalesce(s.queued, 0), coalesce(s.running, 0), coalesce(s.waiting_us, 0))
+   <> (coalesce(g.queued, 0), coalesce(g.running, 0), coalesce(g.waiting_us, 0))
+ORDER BY lane, a.name;

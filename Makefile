@@ -1,0 +1,93 @@
+# Everything that a person or a CI does with this tree; `make` alone lists it.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+SOAK_KILLS ?= 200
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup develop demo test test-kill check bench soak lock clean
+
+help:  ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run  ## Make .venv with everything that Squero needs to run
+	@echo 'Ready. Try `make demo`, or $(BIN)/squero serve'
+
+develop: $(VENV)/.develop  ## The same with everything that tests and checks need
+	@echo 'Ready. Try `make test` and `make check`.'
+
+demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its own: demo.mp4
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.develop  ## Run the tests (minutes)
+	$(BIN)/python -m pytest -m 'not kill'
+
+test-kill: $(VENV)/.develop  ## Kill processes at random moments, and look at what is left
+	$(BIN)/python -m pytest -m kill
+
+check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether the docs are true
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict squero
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+bench: $(VENV)/.develop  ## Measure
+	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.develop  ## The long form of test-kill: SOAK_KILLS kills, 200 unless told
+	SQUERO_KILLS=$(SOAK_KILLS) $(BIN)/python -m pytest -m kill --timeout=0
+
+# Not part of setup: this is the one target that decides versions.
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header pyproject.toml requirements/build.in
+lock:  ## Choose the versions anew: requirements/*.txt
+	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
+	{ echo '# Made by `make lock`: everything Squero needs to run, pinned with hashes.'; \
+	  $(LOCK); } > requirements/run.txt.new
+	{ echo '# Made by `make lock`: what runs Squero and what its tests and checks need, pinned with hashes.'; \
+	  $(LOCK) --extra dev; } > requirements/develop.txt.new
+	mv requirements/run.txt.new requirements/run.txt
+	mv requirements/develop.txt.new requirements/develop.txt
+
+clean:  ## Remove what all of the above made, except demo.mp4
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find squero tests benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
+
+# The environment. A stamp says what is installed; it is older than what it was made from when
+# something has to be installed again.
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
+	@echo 'Installing what Squero needs into $(VENV): the first time this takes a minute …'
+	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.develop: requirements/develop.txt $(VENV)/.run
+	@echo 'Installing what its tests and checks need …'
+	@$(PIP) install --quiet --require-hashes -r requirements/develop.txt
+	@touch $@
+
+# The first interpreter that is new enough.
+$(BIN)/pip:
+	@python=; \
+	for name in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    python=$$name; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'Squero needs Python 3.11 or later, and there is none here by the name of' >&2; \
+	  echo '$(or $(PYTHON),python3 or python3.11 to python3.14). Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version) …"; \
+	if ! "$$python" -m venv --clear $(VENV) >$(VENV).log 2>&1; then \
+	  cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; \
+	  echo "$$python cannot make a virtual environment with pip. Debian and Ubuntu keep that in a package of its own: apt install python3-venv" >&2; \
+	  exit 1; \
+	fi; \
+	rm -f $(VENV).log

@@ -1,0 +1,26 @@
+"""Calls from a browser's page of any origin: keys travel in a header and never in a cookie."""
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Scope
+
+ANY_ORIGIN = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-expose-headers", "*"),
+]
+"""The headers of every answer of the API that let a page read it."""
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Whether a browser asks what a page may do before it does it."""
+    return scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope)
+
+
+def preflight() -> Response:
+    """The answer to that."""
+    allowed = {
+        "access-control-allow-methods": "GET, HEAD, POST",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key, range",
+        "access-control-max-age": "86400",
+    }
+    return Response(None, 204, allowed)

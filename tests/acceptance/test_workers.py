@@ -1,0 +1,136 @@
+"""Workers as real processes: remote ones, revoked ones, and those that die in the middle."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import (
+    ROOT,
+    Customer,
+    Process,
+    Server,
+    Start,
+    assert_books,
+    probe,
+    squero,
+    until,
+    worker,
+)
+
+pytestmark = pytest.mark.acceptance
+
+TAKEN_OVER_SECONDS = 10.0
+
+DYING = """
+id = "dying"
+name = "Dying"
+description = "Does what the first word of its prompt says."
+created = 1
+engine = "obedient"
+
+[constraints]
+model_type = "text-to-video"
+durations = ["5s"]
+resolutions = ["480p"]
+aspect_ratios = []
+audio = false
+audio_configurable = false
+
+[usd_per_second]
+480p = "1"
+
+[render_seconds_per_second]
+480p = 1.0
+"""
+
+
+def token(server: Server, name: str) -> tuple[str, str]:
+    """A new worker's id and its token."""
+    done = squero("workers", "create", name, "--home", str(server.home))
+    worker_id = done.stderr.partition("(")[2].partition(")")[0]
+    return worker_id, done.stdout.strip()
+
+
+def rendering(process: Process, attempt: int = 1) -> bool:
+    return bool(process.said("rendering", attempt=attempt))
+
+
+def test_remote_workers(start: Start, tmp_path: Path) -> None:
+    """One renders; killed, it is followed by another; a revoked one stops."""
+    server = start(Server, tmp_path / "home", "--workers", "0")
+    customer = Customer(server)
+    _, first_token = token(server, "first")
+    second_id, second_token = token(server, "second")
+
+    first = start(worker, server, first_token, tmp_path, "first")
+    assert probe(customer.video(customer.queue()))["frames"] == 120
+    assert first.said("rendered")
+
+    job = customer.queue(resolution="720p")
+    until("the first renders", lambda: len(first.said("rendering")) == 2)
+    first.popen.kill()
+    killed_at = time.monotonic()
+    second = start(worker, server, second_token, tmp_path, "second")
+    until("the second takes over", lambda: rendering(second, 2))
+    assert time.monotonic() - killed_at < TAKEN_OVER_SECONDS
+    assert probe(customer.video(job))["size"] == (1280, 720)
+
+    job = customer.queue(resolution="720p")
+    until("the second renders", lambda: len(second.said("rendering")) == 2)
+    squero("workers", "revoke", second_id, "--home", str(server.home))
+    assert second.popen.wait(10) == 1
+    assert "does not take this token" in second.log.read_text()
+    assert len(second.said("rendered")) == 1
+
+    _, third_token = token(server, "third")
+    third = start(worker, server, third_token, tmp_path, "third")
+    assert probe(customer.video(job))["size"] == (1280, 720)
+    assert third.end() == 0
+    assert_books(server.home, "0.25")
+
+
+def test_own_worker_and_its_child_are_killed(start: Start, tmp_path: Path) -> None:
+    server = start(Server, tmp_path / "home").await_ready()
+    customer = Customer(server)
+
+    job = customer.queue(resolution="720p")
+    until("the worker renders", lambda: rendering(server))
+    os.kill(server.child("squero worker"), signal.SIGKILL)
+    killed_at = time.monotonic()
+    until("another takes over", lambda: rendering(server, 2))
+    assert time.monotonic() - killed_at < TAKEN_OVER_SECONDS
+
+    os.kill(server.child("squero.engines.child"), signal.SIGKILL)
+    assert probe(customer.video(job))["frames"] == 120
+    with server.database() as database:
+        row = database.execute("SELECT attempt, strikes, lost_leases FROM generations").fetchone()
+    assert row == (3, 1, 1)
+    assert_books(server.home, "0.1")
+
+
+def test_a_job_that_kills_its_child_three_times(start: Start, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "models").mkdir(parents=True)
+    home.chmod(0o700)
+    (home / "models" / "dying.toml").write_text(DYING)
+    fakes = ROOT / "tests" / "engines" / "plugin"
+    server = start(Server, home, env={"PYTHONPATH": os.pathsep.join([str(ROOT), str(fakes)])})
+    customer = Customer(server, server.key("--credit", "5"))
+
+    job = customer.queue("die of this", model="dying")
+    assert customer.post("queue", **job | {"prompt": "", "duration": "5s"}).status_code == 402
+    answer = customer.settled(job)
+    assert answer.status_code == 500
+    assert answer.json()["credits_refunded"] is True
+    assert len(server.said("failed", kind="crash")) == 3
+    for _ in range(3):
+        again = customer.post("retrieve", **job)
+        assert (again.status_code, again.json()) == (500, answer.json())
+    assert "die of this" not in server.log.read_text()
+
+    customer.queue("die of this", model="dying")  # the five dollars are back
+    until("it failed", lambda: len(server.said("failed", kind="crash")) == 6)
+    assert_books(home, "0")

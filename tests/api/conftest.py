@@ -1,0 +1,187 @@
+"""A shared house, a hand-made worker, a video to upload, and an event loop that must not block."""
+
+import base64
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import numpy as np
+import pytest
+from blockbuster import blockbuster_ctx
+from PIL import Image
+
+from squero.api.house import House
+from squero.domain import keys
+from squero.domain.yard import Yard
+from squero.engines.motion.film import Film
+from squero.shot import Shot
+
+TEXT = {
+    "model": "motion-text-to-video",
+    "prompt": "a lagoon at dusk",
+    "duration": "5s",
+    "resolution": "480p",
+}
+PRICE_MICROS = 50_000
+
+
+@pytest.fixture
+def house(cleared: House) -> House:
+    return cleared
+
+
+@pytest.fixture
+def yard(house: House) -> Yard:
+    return house.yard
+
+
+@pytest.fixture
+def unblocked() -> Iterator[None]:
+    """Fails whatever blocks the event loop from within Squero's own code."""
+    with blockbuster_ctx("squero") as guards:
+        for guard in guards.functions.values():
+            guard.can_block_in("squero/store/statements.py", {"_noun"})  # once, and a file of ours
+        yield
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What TEXT orders, of noise, so that it is several chunks long."""
+    shot = Shot("", 848, 480, 120, 24, seed=0, audio=True)
+    path = tmp_path_factory.mktemp("film") / "noise.mp4"
+    with Film(path, shot, threads=1) as film:
+        noise = np.random.default_rng(0).integers(16, 235, film.planes.buffer.shape, np.uint8)
+        film.planes.buffer[...] = noise
+        for _ in range(shot.frames):
+            film.advance()
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def picture() -> str:
+    """A small picture as a data URL."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((300, 400, 3), 90, np.uint8)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A worker made by hand: each call of the protocol as it travels."""
+
+    http: httpx.AsyncClient
+    token: str
+    worker_id: UUID
+    instance: str
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.token}"} | options.pop("headers", {})
+        return await self.http.request(method, f"/worker/v1{path}", headers=headers, **options)
+
+    async def claim(self, wait_seconds: float = 0) -> httpx.Response:
+        asked = {"instance": self.instance, "wait_seconds": wait_seconds}
+        return await self.call("POST", "/claim", json=asked)
+
+    async def take(self) -> str:
+        """Claims a job that must be there; the path of its attempt."""
+        claimed = (await self.claim()).json()
+        return f"/jobs/{claimed['queue_id']}/{claimed['attempt']}"
+
+    async def progress(self, job: str, share: float = 0.5) -> httpx.Response:
+        return await self.call("POST", f"{job}/progress", json={"progress": share})
+
+    async def upload(self, job: str, content: Any) -> httpx.Response:
+        return await self.call("PUT", f"{job}/result", content=content)
+
+    async def fail(self, job: str, kind: str, message: str | None = None) -> httpx.Response:
+        return await self.call("POST", f"{job}/failure", json={"kind": kind, "message": message})
+
+
+@pytest.fixture
+def open_hand(yard: Yard, http: httpx.AsyncClient) -> Callable[..., object]:
+    """Makes a Hand: `await open_hand(lane="default")`."""
+
+    async def make(lane: str = "default") -> Hand:
+        async with yard.database.transaction() as tx:
+            worker_id, token = await keys.create_worker(tx, yard.keyring, "hand", lane)
+        return Hand(http, token, worker_id, str(uuid4()))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A tenant that calls the API."""
+
+    http: httpx.AsyncClient
+    account_id: UUID
+    headers: dict[str, str]
+
+    async def post(self, call: str, body: Any, **headers: str) -> httpx.Response:
+        return await self.http.post(
+            f"/api/v1/video/{call}", json=body, headers=self.headers | headers
+        )
+
+    async def queue(self, **changes: Any) -> dict[str, str]:
+        """A job that must be taken: the body that asks for it again."""
+        answer = await self.post("queue", TEXT | changes)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, str] = answer.json()
+        return body
+
+    async def retrieve(self, job: dict[str, str], **headers: str) -> httpx.Response:
+        return await self.post("retrieve", job, **headers)
+
+
+@pytest.fixture
+def open_customer(
+    open_tenant: Callable[..., Any], http: httpx.AsyncClient
+) -> Callable[..., object]:
+    """Makes a Customer: `await open_customer(credit_micros=…)`; unmetered without credit."""
+
+    async def make(credit_micros: int | None = None) -> Customer:
+        tenant = await open_tenant(credit_micros)
+        return Customer(http, tenant.account.id, tenant.headers)
+
+    return make
+
+
+@pytest.fixture
+async def customer(open_customer: Callable[..., Any]) -> Customer:
+    made: Customer = await open_customer()
+    return made
+
+
+@pytest.fixture
+async def hand(open_hand: Callable[..., Any]) -> Hand:
+    made: Hand = await open_hand()
+    return made
+
+
+@pytest.fixture
+def finished(customer: Customer, hand: Hand, film: bytes) -> Callable[..., object]:
+    """Makes a job of the customer's that is done: `await finished()`."""
+
+    async def make() -> dict[str, str]:
+        job = await customer.queue()
+        assert (await hand.upload(await hand.take(), film)).status_code == 204
+        return job
+
+    return make
+
+
+def files_below(folder: Path) -> list[Path]:
+    """What lies there, day keys aside."""
+    found = [Path(root) / name for root, _, names in os.walk(folder) for name in names]
+    return [path for path in found if "keys" not in path.parts]
+
+
+@pytest.fixture
+def stored(yard: Yard) -> Callable[[], list[Path]]:
+    """The media at rest."""
+    return lambda: files_below(yard.settings.home / "media")

@@ -1,0 +1,222 @@
+"""Videos in parts, and whether they arrived, over a real socket."""
+
+import asyncio
+import io
+import os
+from contextlib import asynccontextmanager, nullcontext
+
+import httpx
+import pytest
+import uvicorn
+from starlette.datastructures import Headers
+
+from squero.api.answers import Bytes, answer, refusal
+from squero.api.http import config
+from squero.errors import InputRejected, InvalidRequest, Issue, NotFound
+from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
+from squero.wire.video import QuoteVideoAnswer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
+
+SIZE = 3 * CHUNK_BYTES + 17
+PLAIN = os.urandom(SIZE)
+KEY = bytes(32)
+ETAG = '"a-1"'
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    """Opens a reader of a sealed object: `sealed()` or of other plain bytes."""
+
+    def make(plain=PLAIN):
+        path = tmp_path / f"sealed-{len(plain)}"
+        with path.open("w+b") as file:
+            writer = SealedWriter(file, KEY)
+            writer.write(plain)
+            writer.finish()
+        return SealedReader(path.open("rb"), KEY)
+
+    return make
+
+
+async def fetch(reader, method="POST", then=None, **headers):
+    """The whole answer, without a server between."""
+    body, heads = io.BytesIO(), []
+    response = Bytes(reader, "video/mp4", Headers(headers), ETAG, then)
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            heads.append((message["status"], Headers(raw=message["headers"])))
+        body.write(message.get("body", b""))
+
+    await response({"type": "http", "method": method, "headers": []}, receive, send)
+    assert reader.closed
+    return *heads[0], body.getvalue()
+
+
+class TestBytes:
+    async def test_whole(self, sealed):
+        status, headers, body = await fetch(sealed())
+        assert (status, body) == (200, PLAIN)
+        assert headers["content-type"] == "video/mp4"
+        assert headers["content-length"] == str(SIZE)
+        assert (headers["etag"], headers["accept-ranges"]) == (ETAG, "bytes")
+
+    @pytest.mark.parametrize(
+        ("asked", "start", "end"),
+        [
+            ("bytes=0-0", 0, 1),
+            ("bytes=0-99", 0, 100),
+            ("Bytes = 5-6", 5, 7),
+            ("bytes=262143-262144", CHUNK_BYTES - 1, CHUNK_BYTES + 1),
+            ("bytes=100-", 100, SIZE),
+            ("bytes=-10", SIZE - 10, SIZE),
+            ("bytes=-99999999", 0, SIZE),
+            (f"bytes=0-{SIZE}", 0, SIZE),
+            (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+        ],
+    )
+    async def test_part(self, sealed, asked, start, end):
+        status, headers, body = await fetch(sealed(), range=asked)
+        assert (status, body) == (206, PLAIN[start:end])
+        assert headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+        assert headers["content-length"] == str(end - start)
+
+    @pytest.mark.parametrize(
+        "asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0"]
+    )
+    async def test_part_that_is_not_there(self, sealed, asked):
+        status, headers, body = await fetch(sealed(), range=asked)
+        assert (status, body) == (416, b"")
+        assert headers["content-range"] == f"bytes */{SIZE}"
+        assert headers["content-length"] == "0"
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "bytes=0-1,5-6",
+            "bytes=5-2",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "lines=0-1",
+            "bytes=1",
+            "bytes=0-" + "9" * 50,
+            "bytes=٣-٤".encode().decode("latin-1"),
+        ],
+    )
+    async def test_range_that_is_not_understood(self, sealed, asked):
+        status, _, body = await fetch(sealed(), range=asked)
+        assert (status, body) == (200, PLAIN)
+
+    @pytest.mark.parametrize(("tag", "status"), [(ETAG, 206), ('"b-1"', 200), (f"W/{ETAG}", 200)])
+    async def test_if_range(self, sealed, tag, status):
+        found, _, body = await fetch(sealed(), range="bytes=0-1", **{"if-range": tag})
+        assert found == status
+        assert body == (PLAIN[:2] if status == 206 else PLAIN)
+
+    async def test_empty(self, sealed):
+        status, headers, body = await fetch(sealed(b""))
+        assert (status, headers["content-length"], body) == (200, "0", b"")
+
+    async def test_head_has_no_body_and_does_nothing(self, sealed):
+        done = []
+        status, headers, body = await fetch(sealed(), "HEAD", lambda: done.append(1))
+        assert (status, body, headers["content-length"]) == (200, b"", str(SIZE))
+        assert not done
+
+
+@asynccontextmanager
+async def serving(app):
+    """The port of a real server."""
+    server = uvicorn.Server(config(app, port=0, lifespan="off", host="127.0.0.1"))
+    server.capture_signals = nullcontext
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+class TestThen:
+    """Over a socket: what is done once the client has everything."""
+
+    @pytest.fixture
+    async def served(self, sealed):
+        """Gives port, and a queue that gets a word for every answer: "done" or "ended"."""
+        words = asyncio.Queue()
+        plain = os.urandom(24 * CHUNK_BYTES)
+
+        async def done():
+            await words.put("done")
+
+        async def app(scope, receive, send):
+            headers = Headers(scope=scope)
+            await Bytes(sealed(plain), "video/mp4", headers, ETAG, done)(scope, receive, send)
+            await words.put("ended")
+
+        async with serving(app) as port:
+            yield port, words, plain
+
+    async def test_when_all_was_read(self, served):
+        port, words, plain = served
+        async with httpx.AsyncClient() as client:
+            answer = await client.post(f"http://127.0.0.1:{port}/")
+            assert answer.content == plain
+            assert [await words.get(), await words.get()] == ["done", "ended"]
+
+    async def test_when_the_client_leaves_with_the_last_byte(self, served):
+        port, words, plain = served
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(len(plain)) == plain
+        writer.close()
+        assert [await words.get(), await words.get()] == ["done", "ended"]
+
+    @pytest.mark.parametrize("read", [0, 1_000_000])
+    @pytest.mark.parametrize("abort", [False, True])
+    async def test_not_when_the_client_hangs_up(self, served, read, abort):
+        port, words, _ = served
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        if read:
+            await reader.readexactly(read)
+        if abort:
+            writer.transport.abort()
+        else:
+            writer.close()
+        assert await words.get() == "ended"
+        assert words.empty()
+
+    async def test_not_for_a_part(self, served):
+        port, words, _ = served
+        async with httpx.AsyncClient() as client:
+            await client.get(f"http://127.0.0.1:{port}/", headers={"range": "bytes=0-9"})
+        assert await words.get() == "ended"
+
+
+class TestJson:
+    def test_answer(self):
+        response = answer(QuoteVideoAnswer(quote=0.55), {"x-a": "b"})
+        assert (response.body, response.headers["x-a"]) == (b'{"quote":0.55}', "b")
+
+    def test_refusal(self):
+        assert refusal(NotFound()).body == b'{"error": "Not found"}'
+
+    def test_failed_job(self):
+        body = refusal(InputRejected("Too dark")).body
+        assert body == b'{"error": "Too dark", "credits_refunded": true}'
+
+    def test_invalid_request(self):
+        response = refusal(InvalidRequest([Issue(("a", 0), "Wrong")]))
+        assert response.status_code == 400
+        assert b'"details": {"_errors": [], "a": {"_errors": [], "0":' in response.body

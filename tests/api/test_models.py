@@ -1,0 +1,53 @@
+"""The model list."""
+
+import pytest
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
+
+
+class TestList:
+    @pytest.mark.parametrize("query", ["", "?type=all", "?type=video", "?type=all&page=2"])
+    async def test_holds_the_catalogue(self, http, yard, query):
+        answer = await http.get(f"/api/v1/models{query}")
+        body = answer.json()
+        assert answer.status_code == 200
+        assert body["object"] == "list"
+        assert body["type"] == ("video" if "video" in query else "all")
+        assert {entry["id"] for entry in body["data"]} == set(yard.catalog.models)
+
+    @pytest.mark.parametrize("type", ["text", "image", "tts", "asr", "embedding", "code"])
+    async def test_of_another_type_is_empty(self, http, type):
+        answer = await http.get("/api/v1/models", params={"type": type})
+        assert answer.json() == {"object": "list", "type": type, "data": []}
+
+    async def test_of_an_unknown_type(self, http):
+        answer = await http.get("/api/v1/models", params={"type": "smell" * 100})
+        assert answer.status_code == 400
+        (issue,) = answer.json()["issues"]
+        assert issue["path"] == ["type"]
+        assert "'video'" in issue["expected"]
+        assert len(issue["received"]) <= 100
+
+    async def test_ignores_a_wrong_key(self, http):
+        answer = await http.get("/api/v1/models", headers={"authorization": "Bearer wrong"})
+        assert answer.status_code == 200
+
+    async def test_head(self, http):
+        answer = await http.head("/api/v1/models")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert int(answer.headers["content-length"]) > 0
+
+    async def test_says_what_a_model_takes(self, http):
+        listed = (await http.get("/api/v1/models")).json()["data"]
+        entry = next(one for one in listed if one["id"] == "wan-2.5-preview-image-to-video")
+        assert (entry["owned_by"], entry["type"]) == ("venice.ai", "video")
+        assert "pricing" not in entry["model_spec"]
+        assert entry["model_spec"]["constraints"] == {
+            "model_type": "image-to-video",
+            "durations": ["5s", "10s"],
+            "resolutions": ["1080p", "720p", "480p"],
+            "aspect_ratios": [],
+            "audio": True,
+            "audio_configurable": False,
+            "prompt_character_limit": 2500,
+        }
