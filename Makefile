@@ -42,15 +42,16 @@ soak: $(VENV)/.develop  ## The long form of test-kill: SOAK_KILLS kills, 200 unl
 	SQUERO_KILLS=$(SOAK_KILLS) $(BIN)/python -m pytest -m kill --timeout=0
 
 # Not part of setup: this is the one target that decides versions.
-LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header pyproject.toml requirements/build.in
 lock:  ## Choose the versions anew: requirements/*.txt
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
+	@trap 'rm -f requirements/*.new' EXIT; set -e; \
 	{ echo '# Made by `make lock`: everything Squero needs to run, pinned with hashes.'; \
-	  $(LOCK); } > requirements/run.txt.new
+	  $(LOCK); } > requirements/run.txt.new; \
 	{ echo '# Made by `make lock`: what runs Squero and what its tests and checks need, pinned with hashes.'; \
-	  $(LOCK) --extra dev; } > requirements/develop.txt.new
-	mv requirements/run.txt.new requirements/run.txt
+	  $(LOCK) --extra dev; } > requirements/develop.txt.new; \
+	mv requirements/run.txt.new requirements/run.txt; \
 	mv requirements/develop.txt.new requirements/develop.txt
 
 clean:  ## Remove what all of the above made, except demo.mp4
@@ -62,13 +63,13 @@ clean:  ## Remove what all of the above made, except demo.mp4
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
 	@echo 'Installing what Squero needs into $(VENV): the first time this takes a minute …'
-	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/run.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.develop: requirements/develop.txt $(VENV)/.run
 	@echo 'Installing what its tests and checks need …'
-	@$(PIP) install --quiet --require-hashes -r requirements/develop.txt
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/develop.txt
 	@touch $@
 
 # The first interpreter that is new enough.

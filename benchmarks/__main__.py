@@ -30,12 +30,12 @@ BENCHMARKS = {
 def main() -> int:
     """Run what the command line names; all of it when it names nothing."""
     asked = _arguments()
-    console = Console(width=110)
+    console = Console(width=120)
     console.print(_machine(), highlight=False)
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory(prefix="squero-bench-") as folder:
         cluster = embedded.start(Path(folder) / "cluster")
-        stage = Stage(cluster.url, Path(folder), asked.tiny, asked.profile)
+        stage = Stage(cluster.url, cluster.pid, Path(folder), asked.tiny, asked.profile)
         try:
             for name in asked.names or BENCHMARKS:
                 began = time.monotonic()
@@ -57,9 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tiny", action="store_true", help="only show that they run; judge nothing"
     )
-    parser.add_argument(
-        "--profile", type=Path, help="cProfile the servers into this folder (slower)"
-    )
+    parser.add_argument("--profile", type=Path, help="cProfile `squero serve` into this file")
     asked = parser.parse_args()
     if unknown := set(asked.names) - BENCHMARKS.keys():
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")

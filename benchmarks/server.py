@@ -22,6 +22,10 @@ class Server:
     pid: int
     port: int
 
+    def cpu_seconds(self) -> float:
+        """The CPU time that its process has taken, all threads together."""
+        return cpu_seconds(self.pid)
+
     def memory_bytes(self) -> int:
         """The most memory that its process held at once since the last `forget_peak`."""
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -35,13 +39,29 @@ class Server:
         return self.memory_bytes()
 
 
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has taken so far; none when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def database_cpu_seconds(stage: Stage) -> float:
+    """The CPU time that the present processes of PostgreSQL have taken."""
+    pid = stage.cluster_pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(cpu_seconds(int(child)) for child in children)
+
+
 @asynccontextmanager
 async def squero(
     stage: Stage, url: str, home: Path, settings: Mapping[str, str] = UNLIMITED
 ) -> AsyncIterator[Server]:
     """`squero serve` without workers, on this database and home."""
-    profile = ["-m", "cProfile", "-o", str(stage.profile)] if stage.profile else []
-    command = [*profile, "-m", "squero", "serve", "--port=0", "--workers=0", f"--home={home}"]
+    program = ["benchmarks.profiled", str(stage.profile)] if stage.profile else ["squero"]
+    command = ["-m", *program, "serve", "--port=0", "--workers=0", f"--home={home}"]
     async with _running(command, {**settings, "SQUERO_DATABASE_URL": url}) as server:
         yield server
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -25,10 +25,11 @@ class Stage:
     """Where one benchmark runs; a tiny run shows only that it works."""
 
     cluster: str
+    cluster_pid: int
     folder: Path
     tiny: bool = False
     profile: Path | None = None
-    """Where the servers' profiles go, if they are to be profiled."""
+    """Where the profile of `squero serve` goes, if it is to be profiled."""
 
     def pick(self, full: int, tiny: int) -> int:
         """The size of something."""
@@ -80,8 +81,3 @@ def cores() -> tuple[int, int]:
     """The core for the server and the core for its load; the same one where there is only one."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
-
-
-def result_name(queue_id: UUID, attempt: int) -> str:
-    """The role under which a worker's result is sealed, and its object's name."""
-    return f"generations/{queue_id}/result/{attempt}"

@@ -58,7 +58,7 @@ async def tidy(context: JobContext, timestamp: int) -> None:
 async def run(yard: Yard) -> None:
     """Do the chores until cancelled; starts again when the database was away."""
     while True:
-        app = App(connector=PsycopgConnector(conninfo=yard.database.url, max_size=3))
+        app = App(connector=PsycopgConnector(conninfo=yard.database.url, min_size=1, max_size=3))
         app.add_tasks_from(chores, namespace="squero")
         try:
             async with app.open_async():

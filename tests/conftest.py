@@ -1,14 +1,22 @@
 """What the tests stand on: a real PostgreSQL, a fresh database for each test, a yard, a house."""
 
 import itertools
+import os
 import shutil
+import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
+from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from squero.api.house import House
@@ -20,6 +28,7 @@ from squero.domain.yard import Yard
 from squero.settings import Settings
 from squero.store import embedded
 from squero.store.migrate import migrate
+from squero.store.programs import choose_identity, detach_program, run_program
 
 _numbers = itertools.count(1)
 
@@ -30,19 +39,71 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Starts a PostgreSQL once: "wheel", or "system" for the one on PATH; gives its conninfo."""
+    with ExitStack() as running:
+
+        @cache
+        def start(kind: str) -> str:
+            if kind == "system":
+                return running.enter_context(_system_cluster())
+            wheel = embedded.start(tmp_path_factory.mktemp("cluster"))
+            running.callback(wheel.stop)
+            with psycopg.connect(wheel.url, user="postgres", autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+            return wheel.url
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def cluster(start_cluster: Callable[[str], str]) -> str:
     """The conninfo of a PostgreSQL that the whole session shares."""
-    running = embedded.start(tmp_path_factory.mktemp("cluster"))
+    return start_cluster("wheel")
+
+
+@contextmanager
+def _system_cluster() -> Iterator[str]:
+    found = shutil.which("postgres")
+    if found is None or _major(found) < 15:
+        pytest.skip("there is no PostgreSQL 15 or later on PATH")
+    programs = Path(found).resolve().parent
+    folder = Path(tempfile.mkdtemp(prefix="squero-pg-", dir="/tmp"))
+    data = folder / "data"
+    identity = choose_identity(data)
+    os.chown(folder, identity.uid, identity.gid)
+    initdb = (f"{programs}/initdb", "-D", str(data), "-A", "trust", "-U", "squero", "-E", "UTF8")
+    made = run_program(identity, (*initdb, "--locale=C"))
+    assert made.returncode == 0, made.stderr
+    words = (f"{programs}/postgres", "-D", str(data), "-k", str(folder), "-cfsync=off")
+    with (folder / "log").open("wb") as log:
+        detach_program(identity, (*words, "-clisten_addresses="), log=log.fileno(), keep=())
+    url = make_conninfo(host=str(folder), user="squero", dbname="postgres")
     try:
-        yield running.url
+        while pq.PGconn.ping(url.encode()) != pq.Ping.OK:
+            time.sleep(0.02)
+        yield url
     finally:
-        running.stop()
+        _stop_system_cluster(data / "postmaster.pid")
+        shutil.rmtree(folder)
+
+
+def _major(postgres: str) -> int:
+    words = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=True)
+    return int(words.stdout.split()[2].split(".")[0])
+
+
+def _stop_system_cluster(record: Path) -> None:
+    os.kill(int(record.read_text().splitlines()[0]), signal.SIGINT)
+    while record.exists():
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
 async def template(cluster: str, anyio_backend: str) -> str:
     """The name of a database with the schema, which tests copy."""
-    name = "squero_template"
+    name = f"template_{next(_numbers)}"
     with psycopg.connect(cluster, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     await migrate(make_conninfo(cluster, dbname=name))
@@ -133,9 +194,10 @@ async def shared_house(
 
 
 @pytest.fixture
-def cleared(shared_house: House) -> House:
+async def cleared(shared_house: House) -> House:
     """The shared house with nobody in it."""
-    with psycopg.connect(shared_house.yard.database.url, autocommit=True) as connection:
-        connection.execute("TRUNCATE accounts, workers CASCADE")
+    # From within the loop: what its chores have locked they must be able to let go of.
+    async with shared_house.yard.database.reading() as tx:
+        await tx._connection.execute("TRUNCATE accounts, workers CASCADE")
     shutil.rmtree(shared_house.yard.settings.home / "media" / "generations", ignore_errors=True)
     return shared_house

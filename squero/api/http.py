@@ -78,7 +78,7 @@ class Protocol(HttpToolsProtocol):
         self._unparsed = 0
         self._cut = self._spared = False
         self._refusal = MALFORMED
-        self._ended = self._took_all = False
+        self._awaited = self._ended = self._took_all = False
 
     async def arrived(self) -> bool:
         """Whether all that was written has been acknowledged by the client's machine; waits for it.
@@ -86,8 +86,9 @@ class Protocol(HttpToolsProtocol):
         False when the client left before, or took nothing for `stall_seconds`. Behind a proxy the
         client is the proxy.
         """
+        self._awaited = True
         pause, seen, since = 0.001, -1, self.loop.time()
-        while not self._ended:
+        while not (self._ended or self.transport.is_closing()):
             left = _unacknowledged(self.transport)
             if left == 0:
                 return True
@@ -101,8 +102,8 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> None:
         # A client that has read everything and leaves says so here; one that leaves data unread
-        # resets the connection.
-        self._took_all = _unacknowledged(self.transport) == 0
+        # resets the connection, and one that leaves early does so before anybody waits.
+        self._took_all = self._awaited and _unacknowledged(self.transport) == 0
         self._ended = True
         super().eof_received()
 
@@ -128,6 +129,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_size()
         self._check_names()
+        self._awaited = False
         self.scope[ARRIVED] = self.arrived  # type: ignore[literal-required]
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
@@ -288,7 +290,7 @@ def _unacknowledged(transport: asyncio.Transport) -> int:
     try:
         descriptor = transport.get_extra_info("socket").fileno()
         told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, struct.pack("i", 0))
-    except OSError:
+    except (OSError, ValueError):
         return waiting
     return waiting + int(struct.unpack("i", told)[0])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import os
@@ -133,8 +134,10 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        mend = "--host" if isinstance(error, socket.gaierror) else "--port"
-        refuse(f"Cannot listen on {host}:{port} ({error.strerror}). Choose another {mend}.")
+        known = not isinstance(error, socket.gaierror)
+        why = os.strerror(error.errno or 0) if known else error.strerror
+        mend = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        refuse(f"Cannot listen on {host}:{port} ({why}). Choose another {mend}.")
     with listener:
         yield listener
 

@@ -28,15 +28,22 @@ def run(server: str, token_file: Path | None) -> None:
         refuse("The server does not take this token: make one with `squero workers create`.")
     except ValueError as wrong:
         refuse(f"{server}: {wrong}", 2)
+    except KeyboardInterrupt:  # before the loop had its own handler
+        raise SystemExit(0) from None
 
 
 def _read(token_file: Path | None) -> str:
     if token_file is None:
         refuse("No token: set SQUERO_WORKER_TOKEN or name a --token-file.", 2)
     try:
-        return token_file.read_text("utf-8").strip()
+        token = token_file.read_text("ascii").strip()
     except OSError as error:
-        refuse(f"{token_file}: {error.strerror}", 2)
+        refuse(f"{token_file}: {error.strerror}.", 2)
+    except ValueError:
+        token = ""
+    return token or refuse(
+        f"{token_file} holds no token: make one with `squero workers create`.", 2
+    )
 
 
 def _is_private(server: str) -> bool:

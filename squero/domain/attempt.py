@@ -104,7 +104,9 @@ class Failure:
     message: str | None = None
 
 
-async def claim(yard: Yard, worker: Worker, instance: UUID, warm: Sequence[str]) -> Assignment | None:
+async def claim(
+    yard: Yard, worker: Worker, instance: UUID, warm: Sequence[str]
+) -> Assignment | None:
     """The next job of the worker's lane, by fair share; None when there is none."""
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)

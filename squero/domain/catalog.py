@@ -253,4 +253,3 @@ def _entry(path: Path) -> Model:
         if missing := set(model.constraints.resolutions) - set(rates):
             raise CatalogError(f"{path}: no price or render time for {sorted(missing)}")
     return model
-

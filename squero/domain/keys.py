@@ -58,8 +58,10 @@ def make_key(prefix: str) -> str:
 
 def well_formed(key: str) -> bool:
     """Whether the last six characters are the checksum of the rest."""
-    return len(key) < 200 and key.isascii() and secrets.compare_digest(
-        key[-_CHECK:], _checksum(key[:-_CHECK])
+    return (
+        len(key) < 200
+        and key.isascii()
+        and secrets.compare_digest(key[-_CHECK:], _checksum(key[:-_CHECK]))
     )
 
 

@@ -18,7 +18,10 @@ WEBM = "matroska,webm"
 
 
 def opened(file: Any, demuxer: str, codecs: Sequence[str], *, streams: int = 4) -> InputContainer:
-    """The file, read by this demuxer alone; raises FFmpegError when it is something else."""
+    """The file, read by this demuxer alone; raises FFmpegError when it is something else.
+
+    FFmpeg probes with these codecs and no others; which of them to decode is the caller's to check.
+    """
     options = {
         "format_whitelist": demuxer,
         "protocol_whitelist": "",
@@ -39,7 +42,7 @@ def opened(file: Any, demuxer: str, codecs: Sequence[str], *, streams: int = 4) 
 
 
 def codec_of(stream: Stream) -> str:
-    """The name of the stream's codec; empty when no decoder of the list opens it."""
+    """The name of the stream's codec; empty when FFmpeg has no decoder for it."""
     context = stream.codec_context
     return context.codec.canonical_name if context is not None else ""
 

@@ -15,6 +15,7 @@ from squero.media.urls import Url
 READ_BYTES = 16 * 1024
 HEAD_LIMIT_BYTES = 32 * 1024
 """For everything that comes before the body, interim answers included."""
+PIECE_PRICE_BYTES = 64
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -40,8 +41,8 @@ class Exchange:
         self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT_BYTES)
         self._headers: dict[bytes, list[bytes]] = {}
         self._stream: ByteStream | None = None
-        # Each byte of media pays for one byte of framing: an answer of next to nothing but
-        # framing would keep the parser, and with it the event loop, busy for no use.
+        # Each byte of media pays for one byte of framing, and each piece has a price: an answer
+        # of next to nothing but framing would keep the event loop busy for no use.
         self._allowance = HEAD_LIMIT_BYTES
         self.status = 0
 
@@ -81,7 +82,7 @@ class Exchange:
         """The next bytes of the body as they were sent; nothing at its end."""
         event = await self._event()
         if isinstance(event, h11.Data):
-            self._allowance += 2 * len(event.data)
+            self._pay(PIECE_PRICE_BYTES - 2 * len(event.data))
             return bytes(event.data)
         if not isinstance(event, h11.EndOfMessage):
             raise NoAnswer
@@ -116,11 +117,14 @@ class Exchange:
         with _or_no_answer():
             while (event := self._parser.next_event()) is h11.NEED_DATA:
                 data = await self._receive()
-                self._allowance -= len(data)
-                if self._allowance < 0:
-                    raise NoAnswer
+                self._pay(len(data))
                 self._parser.receive_data(data)
         return event
+
+    def _pay(self, price_bytes: int) -> None:
+        self._allowance -= price_bytes
+        if self._allowance < 0:
+            raise NoAnswer
 
     async def _receive(self) -> bytes:
         try:

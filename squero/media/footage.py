@@ -5,8 +5,10 @@ encoded as they come. What its headers declare is neither believed nor kept.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import av
@@ -17,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from squero.media.container import MP4, WEBM, codec_of, opened
-from squero.media.framing import Framing
+from squero.media.framing import LIMIT_FRAME_PIXELS, Framing
 from squero.media.reel import Reel
 from squero.media.sealed import SealedReader, SealedWriter
 from squero.media.sound import CHANNELS, SAMPLE_RATE, Samples, heard
@@ -29,7 +31,6 @@ SLACK_SECONDS = 0.1
 LIMIT_FPS = 30
 LIMIT_FRAMES = 1_860
 """Thirty seconds at sixty frames, and a little for frames that are never shown."""
-LIMIT_FRAME_PIXELS = 4096 * 2304
 LIMIT_PIXELS = 4_000_000_000
 """Of all frames together: thirty seconds of 1080p at sixty, or fifteen of 2160p at thirty."""
 LIMIT_PACKETS = 20_000
@@ -40,6 +41,7 @@ _CODECS = (*_VIDEO_CODECS, *_AUDIO_CODECS, "libdav1d", "mp3float", "libopus")
 # A telephone's MOV has up to seven tracks of data beside the pictures and the sound.
 _LIMIT_STREAMS = 16
 _MAGIC_BYTES = 64
+_UNEVEN = 1.25
 _QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 _INVALID = "Invalid video format. Supported formats: MP4, MOV, WebM"
@@ -139,16 +141,25 @@ def _timing(container: InputContainer) -> _Timing:
     """The pace of the packets; a rate above ours is halved, or divided further, until it fits."""
     video = _video(container)
     times = sorted(_times(container, video))
-    if len(times) < 2 or video.time_base is None:
-        raise SandboxRefusal(_TOO_SHORT if times else _UNREADABLE)
-    span = float((times[-1] - times[0]) * video.time_base)
-    seconds = span * len(times) / (len(times) - 1)
+    if not times or video.time_base is None:
+        raise SandboxRefusal(_UNREADABLE)
+    if times[0] == times[-1]:
+        raise SandboxRefusal(_TOO_SHORT)
+    rate = _rate(times) / float(video.time_base)
+    seconds = float((times[-1] - times[0]) * video.time_base) + 1 / rate
     if seconds < LEAST_SECONDS - SLACK_SECONDS:
         raise SandboxRefusal(_TOO_SHORT)
     if seconds > LIMIT_SECONDS + SLACK_SECONDS:
         raise SandboxRefusal(_TOO_LONG)
-    rate = max(1, round(len(times) / seconds))
-    return _Timing(float(times[0] * video.time_base), seconds, rate // -(-rate // LIMIT_FPS))
+    whole = max(1, round(rate))
+    return _Timing(float(times[0] * video.time_base), seconds, whole // -(-whole // LIMIT_FPS))
+
+
+def _rate(times: Sequence[int]) -> float:
+    """Frames to a tick: the mean, or the median's where pauses make the two differ."""
+    mean = (len(times) - 1) / (times[-1] - times[0])
+    usual = median(later - earlier for earlier, later in pairwise(times))
+    return 1 / usual if usual and 1 / usual > _UNEVEN * mean else mean
 
 
 def _times(container: InputContainer, video: VideoStream) -> Iterator[int]:

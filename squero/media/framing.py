@@ -11,19 +11,18 @@ from squero.sandbox import SandboxRefusal
 
 LIMIT_SIDE = 1920
 LEAST_SIDE = 64
-LIMIT_SOURCE_PIXELS = 4096 * 2304
+LIMIT_FRAME_PIXELS = 4096 * 2304
 
 _TOO_SMALL = "Video dimensions are too small"
 _TOO_LARGE = "Video dimensions are too large"
 _UNSPECIFIED = 2
-_HIGH_DEFINITION = 720
 
 
 class Framing:
     """The size and the turn of a whole video, as its first frame and its pixels' aspect tell."""
 
     def __init__(self, first: VideoFrame, pixel_aspect: Fraction | None) -> None:
-        if first.width * first.height > LIMIT_SOURCE_PIXELS:
+        if first.width * first.height > LIMIT_FRAME_PIXELS:
             raise SandboxRefusal(_TOO_LARGE)
         aspect = float(pixel_aspect or 1)
         aspect = aspect if 0.25 <= aspect <= 4 else 1.0
@@ -41,8 +40,7 @@ class Framing:
         """The frame as it is to be seen."""
         colours = frame.colorspace
         if colours == _UNSPECIFIED:
-            high = max(frame.width, frame.height) > _HIGH_DEFINITION
-            colours = Colorspace.ITU709 if high else Colorspace.ITU601
+            colours = Colorspace.ITU709 if _is_high(frame) else Colorspace.ITU601
         scaled = self._scaler.reformat(
             frame,
             *self._size,
@@ -55,6 +53,11 @@ class Framing:
             threads=1,
         )
         return _turned(scaled, self._quarters) if self._quarters else scaled
+
+
+def _is_high(frame: VideoFrame) -> bool:
+    # As players guess what an untagged video means: beyond the lines of PAL, BT.709.
+    return max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
 
 
 def _even(length: float) -> int:

@@ -10,9 +10,8 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-SAMPLE_RATE = 48_000
+from squero.media.sound import SAMPLE_RATE, Samples
 
 _AAC_FRAME = 1024
 _AAC_BITS = 160_000
@@ -31,7 +30,7 @@ _BT709, _LIMITED = 1, 1
 class Reel:
     """Frames of one size, `fps` a second, and rows of samples at 48 kHz in stereo."""
 
-    def __init__(self, width: int, height: int, fps: int, sound: NDArray[np.int16] | None) -> None:
+    def __init__(self, width: int, height: int, fps: int, sound: Samples | None) -> None:
         self.width, self.height = width, height
         self.frames = 0
         """The frames taken so far."""

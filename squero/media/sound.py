@@ -2,7 +2,7 @@
 
 import io
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
@@ -58,7 +58,7 @@ def rerecord(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any
     reader.seek(0)
     try:
         with opened(reader, form, _CODECS[form]) as container:
-            parts = _all(container)
+            parts = _all(container, _CODECS[form])
     except (av.error.FFmpegError, ValueError):
         raise SandboxRefusal(_UNREADABLE) from None
     writer = SealedWriter(target, bytes.fromhex(arguments["target_key"]))
@@ -80,8 +80,8 @@ def _form(magic: bytes) -> str:
     raise SandboxRefusal(_INVALID)
 
 
-def _all(container: InputContainer) -> list[Samples]:
-    if not container.streams.audio or not codec_of(container.streams.audio[0]):
+def _all(container: InputContainer, codecs: Sequence[str]) -> list[Samples]:
+    if not container.streams.audio or codec_of(container.streams.audio[0]) not in codecs:
         raise SandboxRefusal(_INVALID)
     parts, count = [], 0
     for _, part in heard(container, container.streams.audio[0]):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,15 @@ def command_line(pid: int) -> str:
 def probe(video: bytes | Path) -> dict[str, Any]:
     """What a video holds, with every picture of it decoded."""
     data = video if isinstance(video, bytes) else video.read_bytes()
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         pictures = container.streams.video[0]
         found = {
             "codec": pictures.codec_context.name,
             "size": (pictures.width, pictures.height),
             "fps": pictures.average_rate,
-            "seconds": container.duration / 1e6,
+            "seconds": (container.duration or 0) / 1e6,
             "sound": [stream.codec_context.name for stream in container.streams.audio],
-            "frames": sum(1 for _ in container.decode(pictures)),
+            "frames": len(list(container.decode(pictures))),
         }
     return found | {"faststart": 0 < data.find(b"moov") < data.find(b"mdat")}
 
@@ -87,10 +87,10 @@ def probe(video: bytes | Path) -> dict[str, Any]:
 class Process:
     """A command of Squero's in a session of its own, so that a kill of its group hits it alone."""
 
-    def __init__(self, words: list[str], log: Path, env: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, words: list[str], log: Path, env: dict[str, str], **options: Any) -> None:
         self.log = log
         with log.open("ab") as file:
-            self.popen = subprocess.Popen(
+            self.popen: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", "squero", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -108,8 +108,8 @@ class Process:
         """The next line of its standard output."""
         assert self.popen.stdout is not None
         ready, _, _ = select.select([self.popen.stdout], [], [], PATIENCE_SECONDS)
-        assert ready, f"No line from {self.popen.args}"
-        return self.popen.stdout.readline().decode().strip()
+        assert ready, self.log.read_text()
+        return bytes(self.popen.stdout.readline()).decode().strip()
 
     def said(self, event: str, **words: object) -> list[dict[str, Any]]:
         """The lines of its log about an event."""
@@ -125,10 +125,8 @@ class Process:
     def close(self) -> None:
         """Kill whatever lives of its group."""
         for pid in family(self.pid) if self.popen.poll() is None else []:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.popen.wait()
         if self.popen.stdout is not None:
             self.popen.stdout.close()
@@ -141,13 +139,14 @@ class Server(Process):
         self,
         home: Path,
         *words: str,
-        env: Mapping[str, str] = {},  # noqa: B006 - never changed
+        env: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
         self.home = home
         self.open = ExitStack()
-        command = ["serve", "--port", "0", "--home", str(home), *words]
-        super().__init__(command, home.with_suffix(".log"), LIMITS | env, **options)
+        port = [] if "--port" in words else ["--port", "0"]
+        command = ["serve", *port, "--home", str(home), *words]
+        super().__init__(command, home.with_suffix(".log"), LIMITS | (env or {}), **options)
         line = self.line()
         assert line.startswith("Squero is listening on http"), self.log.read_text()
         self.url = line.rpartition(" ")[2]
@@ -165,6 +164,11 @@ class Server(Process):
         """A new API key."""
         return squero("keys", "create", *words, "--home", str(self.home)).stdout.strip()
 
+    def worker_token(self, name: str) -> tuple[str, str]:
+        """A new worker's id and its token."""
+        done = squero("workers", "create", name, "--home", str(self.home))
+        return done.stderr.partition("(")[2].partition(")")[0], done.stdout.strip()
+
     def child(self, word: str) -> int:
         """The process that descends from this one and has this word in its command line."""
         return int(
@@ -178,7 +182,8 @@ class Server(Process):
         """Kill it, and what it started."""
         self.open.close()
         super().close()
-        embedded.start(self.home).stop()
+        with suppress(embedded.EmbeddedError):  # another user's, who stopped it
+            embedded.start(self.home).stop()
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[Any]]:

@@ -108,7 +108,7 @@ def test_starts_its_dead_database_again(start: Start, tmp_path: Path) -> None:
     def settles() -> bool:
         answer = customer.post("retrieve", **job)
         assert answer.status_code in (200, 503), answer.text
-        return answer.headers["content-type"] == "video/mp4"
+        return bool(answer.headers["content-type"] == "video/mp4")
 
     until("the job is done", settles)
     assert len(server.said("rendering")) == 1
@@ -124,7 +124,7 @@ def test_a_remote_worker_outlives_the_server(start: Start, tmp_path: Path) -> No
     server = start(Server, home, "--workers", "0")
     customer = Customer(server)
     port = urlsplit(server.url).port
-    token = Process_token(server)
+    _, token = server.worker_token("remote")
     remote = start(worker, server, token, tmp_path)
     job = customer.queue(resolution="720p")
     until("it renders", lambda: remote.said("rendering"))

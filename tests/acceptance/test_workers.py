@@ -47,13 +47,6 @@ audio_configurable = false
 """
 
 
-def token(server: Server, name: str) -> tuple[str, str]:
-    """A new worker's id and its token."""
-    done = squero("workers", "create", name, "--home", str(server.home))
-    worker_id = done.stderr.partition("(")[2].partition(")")[0]
-    return worker_id, done.stdout.strip()
-
-
 def rendering(process: Process, attempt: int = 1) -> bool:
     return bool(process.said("rendering", attempt=attempt))
 
@@ -62,8 +55,8 @@ def test_remote_workers(start: Start, tmp_path: Path) -> None:
     """One renders; killed, it is followed by another; a revoked one stops."""
     server = start(Server, tmp_path / "home", "--workers", "0")
     customer = Customer(server)
-    _, first_token = token(server, "first")
-    second_id, second_token = token(server, "second")
+    _, first_token = server.worker_token("first")
+    second_id, second_token = server.worker_token("second")
 
     first = start(worker, server, first_token, tmp_path, "first")
     assert probe(customer.video(customer.queue()))["frames"] == 120
@@ -85,7 +78,7 @@ def test_remote_workers(start: Start, tmp_path: Path) -> None:
     assert "does not take this token" in second.log.read_text()
     assert len(second.said("rendered")) == 1
 
-    _, third_token = token(server, "third")
+    _, third_token = server.worker_token("third")
     third = start(worker, server, third_token, tmp_path, "third")
     assert probe(customer.video(job))["size"] == (1280, 720)
     assert third.end() == 0
@@ -121,7 +114,8 @@ def test_a_job_that_kills_its_child_three_times(start: Start, tmp_path: Path) ->
     customer = Customer(server, server.key("--credit", "5"))
 
     job = customer.queue("die of this", model="dying")
-    assert customer.post("queue", **job | {"prompt": "", "duration": "5s"}).status_code == 402
+    again = customer.post("queue", model="dying", prompt="die of this", duration="5s")
+    assert again.status_code == 402
     answer = customer.settled(job)
     assert answer.status_code == 500
     assert answer.json()["credits_refunded"] is True

@@ -1,25 +1,29 @@
 """A shared house, a hand-made worker, a video to upload, and an event loop that must not block."""
 
+import asyncio
 import base64
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import av
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 from blockbuster import blockbuster_ctx
 from PIL import Image
+from starlette.types import ASGIApp
 
 from squero.api.house import House
+from squero.api.http import config
 from squero.domain import keys
 from squero.domain.yard import Yard
-from squero.engines.motion.film import Film
-from squero.shot import Shot
 
 TEXT = {
     "model": "motion-text-to-video",
@@ -49,17 +53,47 @@ def unblocked() -> Iterator[None]:
         yield
 
 
+@asynccontextmanager
+async def serving(app: ASGIApp) -> AsyncIterator[int]:
+    """The port of a real server."""
+    server = uvicorn.Server(config(app, port=0, lifespan="off", host="127.0.0.1"))
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+def serve() -> Callable[[ASGIApp], AbstractAsyncContextManager[int]]:
+    """Serves an application: `async with serve(app) as port`."""
+    return serving
+
+
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What TEXT orders, of noise, so that it is several chunks long."""
-    shot = Shot("", 848, 480, 120, 24, seed=0, audio=True)
-    path = tmp_path_factory.mktemp("film") / "noise.mp4"
-    with Film(path, shot, threads=1) as film:
-        noise = np.random.default_rng(0).integers(16, 235, film.planes.buffer.shape, np.uint8)
-        film.planes.buffer[...] = noise
-        for _ in range(shot.frames):
-            film.advance()
-    return path.read_bytes()
+def film() -> bytes:
+    """What TEXT orders, in noise: more than a connection holds that nobody reads."""
+    noise = np.random.default_rng(0).integers(16, 235, (480, 848, 3), np.uint8)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=24)
+        video.width, video.height, video.pix_fmt = 848, 480, "yuv420p"
+        video.options = {"preset": "ultrafast", "g": "6"}
+        sound = container.add_stream("aac", rate=48_000, layout="stereo")
+        for _ in range(120):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(video.encode(None))
+        for start in range(0, 5 * 48_000, 1_000):
+            silence = np.zeros((2, 1_000), np.float32)
+            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="stereo")
+            frame.pts, frame.sample_rate = start, 48_000
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

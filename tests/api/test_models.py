@@ -15,10 +15,10 @@ class TestList:
         assert body["type"] == ("video" if "video" in query else "all")
         assert {entry["id"] for entry in body["data"]} == set(yard.catalog.models)
 
-    @pytest.mark.parametrize("type", ["text", "image", "tts", "asr", "embedding", "code"])
-    async def test_of_another_type_is_empty(self, http, type):
-        answer = await http.get("/api/v1/models", params={"type": type})
-        assert answer.json() == {"object": "list", "type": type, "data": []}
+    @pytest.mark.parametrize("kind", ["text", "image", "tts", "asr", "embedding", "code"])
+    async def test_of_another_type_is_empty(self, http, kind):
+        answer = await http.get("/api/v1/models", params={"type": kind})
+        assert answer.json() == {"object": "list", "type": kind, "data": []}
 
     async def test_of_an_unknown_type(self, http):
         answer = await http.get("/api/v1/models", params={"type": "smell" * 100})

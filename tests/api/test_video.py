@@ -1,9 +1,14 @@
 """The four video calls, field by field."""
 
+import asyncio
 import base64
+import json
 from uuid import uuid4
 
+import httpx
 import pytest
+
+from squero.app import Application
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -355,6 +360,37 @@ class TestRetrieve:
         again = await customer.retrieve(job)
         assert again.status_code == 404
         assert again.json()["error"].startswith("Media could not be found. Request may ")
+        assert not stored()
+
+    @pytest.mark.parametrize("read", [0, 500_000])
+    async def test_keeps_what_a_client_did_not_wait_for(
+        self, customer, finished, house, serve, film, read
+    ):
+        job = await finished()
+        body = json.dumps(job | {"delete_media_on_completion": True})
+        head = (
+            "POST /api/v1/video/retrieve HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            f"authorization: {customer.headers['authorization']}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        async with serve(Application(house)) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+            writer.write((head + body).encode())
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readexactly(read)
+            writer.close()
+        assert (await customer.retrieve(job)).content == film
+
+    async def test_deletes_over_a_socket(self, customer, finished, house, serve, film, stored):
+        job = await finished()
+        asked = job | {"delete_media_on_completion": True}
+        async with serve(Application(house)) as port, httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}/api/v1/video/retrieve"
+            answers = [
+                await client.post(url, json=asked, headers=customer.headers) for _ in range(2)
+            ]
+        assert [answer.status_code for answer in answers] == [200, 404]
+        assert answers[0].content == film
         assert not stored()
 
     async def test_of_a_part_deletes_nothing(self, customer, finished, film):

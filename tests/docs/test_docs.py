@@ -14,7 +14,7 @@ from squero.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "examples" / "README.md", *DOCS.rglob("*.md")])
 TERMS = """
     attempt|capture|day key|generation|hold|house|lane|lease|release|scratch|seal|share|Shot|spool
     |stand-in|strike|stratum|transfer|virtual time|yard
@@ -52,7 +52,7 @@ def test_named_targets_exist(page: Path) -> None:
 def test_named_commands_exist(page: Path) -> None:
     there = dict(_commands())
     words = {path.split()[0] for path in there}
-    for line in re.findall(r"(?:\.venv/bin/|[`(]|^)squero ([a-z][^`\n]*)", page.read_text(), re.M):
+    for line in re.findall(r"(?:\.venv/bin/|[`(]|^)squero ([a-z][^`)\n]*)", page.read_text(), re.M):
         named = line.split()
         if named[0] not in words:
             pytest.fail(f"squero {line}")

@@ -32,7 +32,8 @@ pytestmark = pytest.mark.anyio
 PUBLIC = "93.184.215.14"
 OTHER = "93.184.215.15"
 PIECE = b"x" * 1000
-QUICK = Limits(connect_seconds=0.2, idle_seconds=0.3, seconds=2)
+PATIENT = Limits(connect_seconds=0.5)
+QUICK = Limits(connect_seconds=0.5, idle_seconds=0.3, seconds=2)
 
 Reply = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -76,7 +77,12 @@ class Site:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.heads.append(head)
-            await self.reply(head, writer)
+            reply = asyncio.ensure_future(self.reply(head, writer))
+            ended = asyncio.ensure_future(reader.read())
+            await asyncio.wait({reply, ended}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (reply, ended):
+                task.cancel()
+            await asyncio.gather(reply, ended, return_exceptions=True)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -130,9 +136,9 @@ def raw(data: bytes, *, then: Reply | None = None) -> Reply:
     return reply
 
 
-async def silence(_: bytes, writer: asyncio.StreamWriter) -> None:
+async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
     """A reply that never goes on."""
-    await writer.wait_closed()
+    await asyncio.Event().wait()
 
 
 def repeated(piece: bytes, *, pause: float = 0) -> Reply:
@@ -154,11 +160,13 @@ def street() -> Street:
 
 @pytest.fixture
 def open_files() -> Callable[[], int]:
-    return lambda: len(os.listdir("/proc/self/fd"))
+    return lambda: len(list(Path("/proc/self/fd").iterdir()))
 
 
-def fetcher(tmp_path: Path, street: Network, rules: Rules | None = None) -> Fetcher:
-    return Fetcher(Spool(tmp_path), rules or Rules(), limits=QUICK, network=street)
+def fetcher(
+    tmp_path: Path, street: Network, rules: Rules | None = None, limits: Limits = PATIENT
+) -> Fetcher:
+    return Fetcher(Spool(tmp_path), rules or Rules(), limits=limits, network=street)
 
 
 async def fetched(fetch: Fetcher, url: str, limit_bytes: int = 1_000_000) -> bytes:
@@ -198,6 +206,13 @@ class TestFetch:
             assert await fetched(fetcher(tmp_path, street), "http://media.example.com/") == PIECE
         async with site(raw(b"HTTP/1.0 200 OK\r\n\r\n" + PIECE), street, (PUBLIC, 80)):
             assert await fetched(fetcher(tmp_path, street), "http://media.example.com/") == PIECE
+
+    async def test_small_chunks(self, tmp_path: Path, street: Street) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunks = b"64\r\n" + b"x" * 100 + b"\r\n"
+        async with site(raw(head + chunks * 5000 + b"0\r\n\r\n"), street, (PUBLIC, 80)):
+            data = await fetched(fetcher(tmp_path, street), "http://media.example.com/")
+        assert data == b"x" * 100 * 5000
 
     async def test_interim_answers_are_passed_over(self, tmp_path: Path, street: Street) -> None:
         reply = raw(b"HTTP/1.1 103 Early Hints\r\n\r\n", then=answer(PIECE))
@@ -374,7 +389,7 @@ class TestAddress:
                 start = anyio.current_time()
                 await assert_fails(fetcher(tmp_path, street), f"http://{host}/")
                 spent.append(anyio.current_time() - start)
-        assert min(spent) >= QUICK.connect_seconds
+        assert min(spent) >= PATIENT.connect_seconds
         assert max(spent) < 2 * min(spent)
 
 
@@ -453,7 +468,7 @@ class TestRedirect:
 
 
 class TestTls:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def certificate(self) -> tuple[bytes, bytes]:
         """A certificate for media.example.com, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -496,7 +511,7 @@ class TestTls:
         seen: list[str | None] = []
         server_tls.sni_callback = lambda _, name, __: seen.append(name)
         async with site(answer(PIECE), trusting, (PUBLIC, 443), tls=server_tls):
-            fetch = fetcher(tmp_path, trusting)
+            fetch = fetcher(tmp_path, trusting, limits=Limits())
             assert await fetched(fetch, "https://media.example.com/") == PIECE
         assert seen == ["media.example.com"]
         assert trusting.dialled == [(PUBLIC, 443)]
@@ -505,14 +520,18 @@ class TestTls:
         self, tmp_path: Path, trusting: Street, server_tls: ssl.SSLContext
     ) -> None:
         async with site(answer(PIECE), trusting, (OTHER, 443), tls=server_tls) as there:
-            await assert_fails(fetcher(tmp_path, trusting), "https://other.example.com/")
+            await assert_fails(
+                fetcher(tmp_path, trusting, limits=Limits()), "https://other.example.com/"
+            )
         assert there.heads == []
 
     async def test_a_certificate_of_nobody_known(
         self, tmp_path: Path, street: Street, server_tls: ssl.SSLContext
     ) -> None:
         async with site(answer(PIECE), street, (PUBLIC, 443), tls=server_tls) as there:
-            await assert_fails(fetcher(tmp_path, street), "https://media.example.com/")
+            await assert_fails(
+                fetcher(tmp_path, street, limits=Limits()), "https://media.example.com/"
+            )
         assert there.heads == []
 
     async def test_no_tls_behind_the_port(self, tmp_path: Path, trusting: Street) -> None:
@@ -527,7 +546,9 @@ class TestTls:
             site(away, trusting, (PUBLIC, 443), tls=server_tls),
             site(answer(PIECE), trusting, (OTHER, 80)) as there,
         ):
-            await assert_fails(fetcher(tmp_path, trusting), "https://media.example.com/")
+            await assert_fails(
+                fetcher(tmp_path, trusting, limits=Limits()), "https://media.example.com/"
+            )
         assert there.heads == []
 
     async def test_from_http_to_https(
@@ -537,7 +558,7 @@ class TestTls:
             site(redirect("https://media.example.com/"), trusting, (PUBLIC, 80)),
             site(answer(PIECE), trusting, (PUBLIC, 443), tls=server_tls),
         ):
-            fetch = fetcher(tmp_path, trusting)
+            fetch = fetcher(tmp_path, trusting, limits=Limits())
             assert await fetched(fetch, "http://media.example.com/") == PIECE
 
 
@@ -574,7 +595,7 @@ class TestFailure:
     async def test_has_one_answer_and_leaves_nothing(
         self, tmp_path: Path, street: Street, reply: Reply, open_files: Callable[[], int]
     ) -> None:
-        fetch = fetcher(tmp_path, street)
+        fetch = fetcher(tmp_path, street, limits=QUICK)
         async with site(reply, street, (PUBLIC, 80)) as there:
             before = open_files()
             start = anyio.current_time()
@@ -585,6 +606,26 @@ class TestFailure:
                 while open_files() > before:
                     await asyncio.sleep(0)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "name", ["endless headers", "endless interim answers", "nothing but framing"]
+    )
+    async def test_framing_is_not_waited_out(
+        self, tmp_path: Path, street: Street, name: str
+    ) -> None:
+        async with site(FAILURES[name], street, (PUBLIC, 80)):
+            with anyio.fail_after(PATIENT.seconds / 3):
+                url = "http://media.example.com/"
+                await assert_fails(fetcher(tmp_path, street), url, PATIENT.bytes)
+
+    @pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", b""], ids=["open", "declared"])
+    async def test_the_limit_is_exact(self, tmp_path: Path, street: Street, head: bytes) -> None:
+        reply = raw(head + PIECE) if head else answer(PIECE)
+        fetch = fetcher(tmp_path, street)
+        async with site(reply, street, (PUBLIC, 80)):
+            url = "http://media.example.com/"
+            assert await fetched(fetch, url, len(PIECE)) == PIECE
+            await assert_fails(fetch, url, len(PIECE) - 1)
 
     async def test_compressed_media_is_kept_as_it_is(self, tmp_path: Path, street: Street) -> None:
         bomb = gzip.compress(bytes(5_000_000))
@@ -620,8 +661,7 @@ class TestFailure:
         assert caught.value.field == "b"
 
     async def test_all_of_a_request_share_its_bytes(self, tmp_path: Path, street: Street) -> None:
-        limits = Limits(bytes=1500, connect_seconds=0.2, idle_seconds=0.3, seconds=2)
-        fetch = Fetcher(Spool(tmp_path), Rules(), limits=limits, network=street)
+        fetch = fetcher(tmp_path, street, limits=Limits(bytes=1500))
         async with site(answer(PIECE), street, (PUBLIC, 80)):
             urls = {"a": "http://media.example.com/", "b": "http://media.example.com/"}
             with pytest.raises(FetchFailed):

@@ -6,6 +6,7 @@ import tempfile
 import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -74,7 +75,7 @@ def recording(
     file = io.BytesIO()
     with av.open(file, "w", format=form) as container:
         container.metadata["title"] = title
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         channels = stream.codec_context.channels
         both = np.ascontiguousarray(np.tile(tone(seconds, rate), (channels, 1)))
         frame = av.AudioFrame.from_ndarray(both, format="fltp", layout=layout)
@@ -87,7 +88,7 @@ def recording(
     return file.getvalue()
 
 
-MADE = {
+MADE: dict[str, dict[str, Any]] = {
     "wav": {},
     "wav, 24 bits": {"codec": "pcm_s24le"},
     "wav, floating": {"codec": "pcm_f32le"},
@@ -211,7 +212,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "a wav without sound": (lambda: declared(recording(), 0)[:44], {UNREADABLE}),
     "a wav of no channels": (lambda: wav_of(1, channels=0), {UNREADABLE, INVALID}),
     "a wav at 4 GHz": (lambda: wav_of(1, rate=4_000_000_000), {UNREADABLE, INVALID, TOO_SHORT}),
-    "a wav of 60,000 channels": (lambda: wav_of(1, channels=60_000), {UNREADABLE, INVALID}),
+    "a wav of 30,000 channels": (lambda: wav_of(1, channels=30_000), {UNREADABLE, INVALID}),
     "a wav at 1 Hz": (lambda: wav_of(1, rate=1), {UNREADABLE, TOO_LONG}),
     "garbled mp3": (lambda: b"ID3" + bytes(range(256)) * 400, {UNREADABLE, INVALID, TOO_SHORT}),
     "changing mp3": (changing_mp3, {UNREADABLE}),

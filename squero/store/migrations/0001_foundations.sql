@@ -113,6 +113,7 @@ CREATE INDEX generations_queue_by_model ON generations (lane, account_id, model,
     WHERE state = 'queued';
 CREATE INDEX generations_waiting ON generations (created_at) WHERE state = 'queued';
 CREATE INDEX generations_leases ON generations (lease_until) WHERE state = 'rendering';
+CREATE INDEX generations_of_worker ON generations (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX generations_kept ON generations (expires_at) WHERE media = 'kept';
 CREATE INDEX generations_timings ON generations (model, resolution, frames, finished_at)
     WHERE state = 'completed';

@@ -4,18 +4,30 @@
 -- The job, its place in the share and its hold, in one; no row when the balance does not cover the
 -- price. The hold reads from the share, so that the share is locked before the balance. An account
 -- that had nothing queued or running comes back at the larger of its own virtual time and the
--- lane's, so that it neither owes for its absence nor profits from it. An unmetered account is
--- funded as it goes.
-WITH shared AS (
+-- lane's, so that it neither owes for its absence nor profits from it; where nobody is active, all
+-- are even. An unmetered account is funded as it goes.
+WITH clock AS (
+    SELECT virtual_us, false AS idle FROM lanes WHERE lane = %(lane)s AND EXISTS (
+        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
+    UNION ALL
+    SELECT max(virtual_us), true FROM shares WHERE lane = %(lane)s AND NOT EXISTS (
+        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
+    HAVING count(*) > 0
+), shared AS (
     INSERT INTO shares AS s (lane, account_id, weight, cap, queued, waiting_us, virtual_us)
     VALUES (%(lane)s, %(account_id)s, %(weight)s, %(cap)s, 1, %(estimate_us)s, coalesce(
-        (SELECT virtual_us FROM lanes WHERE lane = %(lane)s), 0))
+        (SELECT virtual_us FROM clock), 0))
     ON CONFLICT (lane, account_id) DO UPDATE SET
         queued = s.queued + 1, waiting_us = s.waiting_us + excluded.waiting_us,
         weight = excluded.weight, cap = excluded.cap,
         virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
                      ELSE greatest(s.virtual_us, excluded.virtual_us) END
     RETURNING account_id
+), woken AS (
+    INSERT INTO lanes AS l (lane, virtual_us)
+    SELECT %(lane)s, virtual_us FROM clock, shared WHERE idle
+    ON CONFLICT (lane) DO UPDATE SET virtual_us = excluded.virtual_us
+    WHERE l.virtual_us < excluded.virtual_us
 ), held AS (
     UPDATE balances b
     SET available_micros = available_micros

@@ -1,0 +1,116 @@
+"""`squero serve` where it cannot: one sentence that says what to do, and no traceback."""
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def refused(home: Path, *words: str, **env: str) -> tuple[int, str]:
+    """The status and the words of a server that does not start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SQUERO_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "squero", "serve", "--port", "0", "--home", str(home), *words],
+        env=clean | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_second_server_on_a_home(tmp_path: Path) -> None:
+    with (tmp_path / "serve.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, said = refused(tmp_path)
+    assert code == 1
+    assert f"Another `squero serve` runs on {tmp_path}" in said
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = refused(tmp_path, "--port", str(port))
+    assert code == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in said
+    assert "--port" in said
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_host_of_somebody_else(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "--host", "192.0.2.1")
+    assert code == 1
+    assert "--host" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("lease_seconds = ", "squero.toml"), ("lease_seconds = 0", "lease_seconds"), ("x = 1", "x")],
+    ids=["broken", "out of range", "unknown"],
+)
+def test_settings_that_cannot_be(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "squero.toml").write_text(text)
+    code, said = refused(tmp_path)
+    assert code == 2
+    assert word in said
+
+
+def test_a_setting_of_the_environment(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, SQUERO_RETENTION_HOURS="for ever")
+    assert code == 2
+    assert "retention_hours" in said
+    assert "for ever" not in said
+
+
+def test_home_that_is_a_file(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("")
+    code, said = refused(home)
+    assert code == 1
+    assert str(home) in said
+    assert "SQUERO_HOME" in said
+
+
+def test_home_in_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    code, said = refused(Path("/proc/nobody/squero"))
+    assert code == 1
+    assert "SQUERO_HOME" in said
+
+
+def test_home_that_others_may_change(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    code, said = refused(home)
+    assert code == 1
+    assert "chmod o-w" in said
+
+
+def test_broken_model(tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.toml").write_text("id = 1")
+    code, said = refused(tmp_path, SQUERO_DATABASE_URL=database_url)
+    assert code == 1
+    assert "mine.toml" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("postgresql://squero:hunter2@127.0.0.1:1/squero", "does not answer"),
+        ("postgres//hunter2", "is not a PostgreSQL URL"),
+    ],
+    ids=["away", "nonsense"],
+)
+def test_database_that_is_not_there(tmp_path: Path, url: str, word: str) -> None:
+    code, said = refused(tmp_path, SQUERO_DATABASE_URL=url)
+    assert code == 1
+    assert word in said
+    assert "hunter2" not in said

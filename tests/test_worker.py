@@ -1,0 +1,269 @@
+"""A worker against a server that says what the test wants; the engine's child is real."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+import structlog
+
+from squero import worker as module
+from squero.client import Backoff, Http
+from squero.worker import TokenRefused, Worker
+
+pytestmark = pytest.mark.anyio
+
+QUEUE_ID = "123e4567-e89b-12d3-a456-426614174000"
+JOB = f"/worker/v1/jobs/{QUEUE_ID}/2"
+QUICK = Backoff(tries=50, total_seconds=60, first_seconds=0.001, cap_seconds=0.002)
+
+Answer = httpx.Response | Exception
+
+
+def answer(status: int, **body: object) -> httpx.Response:
+    return httpx.Response(status, json=body)
+
+
+class Yard:
+    """The server: one job, then none; a call takes its next answer, and the last for ever."""
+
+    def __init__(self) -> None:
+        self.prompt = "succeed"
+        self.inputs: dict[str, str] = {}
+        self.heard: list[tuple[str, bytes]] = []
+        self.happened: dict[str, asyncio.Event] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.answers: dict[str, list[Answer]] = {
+            "progress": [answer(200, go_on=True)],
+            "result": [answer(204)],
+            "failure": [answer(204)],
+            "hand-back": [answer(204)],
+            "inputs/image": [httpx.Response(200, content=b"picture")],
+        }
+        self.claims: list[Answer] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def claimed(self) -> httpx.Response:
+        return answer(
+            200,
+            queue_id=QUEUE_ID,
+            attempt=2,
+            model="fake",
+            engine="obedient",
+            options={},
+            deadline_seconds=60,
+            a_word_of_a_newer_server=1,
+            shot={
+                "prompt": self.prompt,
+                "negative_prompt": "",
+                "width": 96,
+                "height": 64,
+                "frames": 12,
+                "fps": 12,
+                "seed": 1,
+                "audio": False,
+                "inputs": self.inputs,
+            },
+        )
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        call = "claim" if request.url.path.endswith("/claim") else request.url.path[len(JOB) + 1 :]
+        self.heard.append((call, await request.aread()))
+        self.event(call).set()
+        if call in self.gates:
+            await self.gates[call].wait()
+        if call == "claim":
+            return await self._claim()
+        steps = self.answers[call]
+        step = steps.pop(0) if len(steps) > 1 else steps[0]
+        if isinstance(step, Exception):
+            raise step
+        body = httpx.ByteStream(step.content)
+        return httpx.Response(step.status_code, headers=step.headers, stream=body)
+
+    async def _claim(self) -> httpx.Response:
+        if len(self.calls("claim")) == 1:
+            return self.claimed()
+        self.event("claimed again").set()
+        if self.claims and isinstance(self.claims[0], httpx.Response):
+            return self.claims[0]
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def event(self, call: str) -> asyncio.Event:
+        return self.happened.setdefault(call, asyncio.Event())
+
+    def calls(self, call: str) -> list[bytes]:
+        return [body for name, body in self.heard if name == call]
+
+
+@pytest.fixture
+def server() -> Yard:
+    return Yard()
+
+
+@pytest.fixture(autouse=True)
+def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "engines" / "plugin"))
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+
+
+Run = Callable[[], "asyncio.Task[None]"]
+
+
+@pytest.fixture
+async def run(server: Yard, tmp_path: Path) -> AsyncIterator[Run]:
+    """Starts the worker; it is cancelled, as by SIGTERM, when the test is over."""
+    tasks = server.tasks
+    transport = httpx.MockTransport(server)
+    async with Http("http://127.0.0.1:1", "token", backoff=QUICK, transport=transport) as http:
+
+        def start() -> "asyncio.Task[None]":
+            tasks.append(asyncio.create_task(Worker(http, tmp_path).run()))
+            return tasks[-1]
+
+        yield start
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def seen(server: Yard, call: str) -> None:
+    """Wait for a call; raises what the worker ends with, should it end before."""
+    waits = asyncio.create_task(server.event(call).wait())
+    done, _ = await asyncio.wait(
+        {waits, *server.tasks}, timeout=30, return_when=asyncio.FIRST_COMPLETED
+    )
+    waits.cancel()
+    for task in done:
+        await task
+    assert waits in done, f"No {call}"
+
+
+class TestRender:
+    async def test_delivers(self, server: Yard, run: Run, tmp_path: Path) -> None:
+        server.inputs = {"image": "image/jpeg"}
+        run()
+        await seen(server, "claimed again")
+        assert len(server.calls("result")) == 1
+        assert server.calls("result")[0].split()[0].isdigit()
+        again = json.loads(server.calls("claim")[1])
+        assert again["warm"] == ["fake"]
+        assert UUID(again["instance"])
+        assert [path for path in tmp_path.iterdir() if QUEUE_ID in path.name] == []
+
+    async def test_bad_input_in_its_own_words(self, server: Yard, run: Run) -> None:
+        server.prompt = "refuse"
+        run()
+        await seen(server, "claimed again")
+        said = {"kind": "bad_input", "message": "The image shows no gondola"}
+        assert [json.loads(body) for body in server.calls("failure")] == [said]
+
+    @pytest.mark.parametrize(
+        ("prompt", "kind"), [("fail", "crash"), ("die", "crash"), ("starve", "out_of_memory")]
+    )
+    async def test_failure_without_words(
+        self, server: Yard, run: Run, prompt: str, kind: str
+    ) -> None:
+        server.prompt = f"{prompt} zanipolo"
+        with structlog.testing.capture_logs() as logs:
+            run()
+            await seen(server, "claimed again")
+        assert [json.loads(body) for body in server.calls("failure")] == [
+            {"kind": kind, "message": None}
+        ]
+        assert "zanipolo" not in str(logs)
+
+    async def test_scratch_folder_lost(self, server: Yard, run: Run, tmp_path: Path) -> None:
+        (tmp_path / f"{QUEUE_ID}-2").write_text("in the way")
+        run()
+        await seen(server, "claimed again")
+        assert json.loads(server.calls("failure")[0])["kind"] == "crash"
+
+
+class TestStop:
+    async def test_while_inputs_come(self, server: Yard, run: Run) -> None:
+        server.inputs = {"image": "image/jpeg"}
+        server.gates["inputs/image"] = asyncio.Event()
+        server.answers["progress"] = [answer(409)]
+        run()
+        await seen(server, "progress")
+        for _ in range(100):  # nothing waits for anything but the loop
+            await asyncio.sleep(0)
+        server.gates["inputs/image"].set()
+        await seen(server, "claimed again")
+        assert not server.calls("result")
+        assert not server.calls("failure")
+
+    @pytest.mark.parametrize("status", [404, 409])
+    async def test_while_it_renders(self, server: Yard, run: Run, status: int) -> None:
+        server.prompt = "wait"
+        server.answers["progress"] = [*[answer(200, go_on=True)] * 20, answer(status)]
+        run()
+        await seen(server, "claimed again")
+        assert not server.calls("result")
+        assert not server.calls("failure")
+
+    async def test_revoked_while_it_renders(self, server: Yard, run: Run) -> None:
+        server.prompt = "wait"
+        server.answers["progress"] = [answer(401)]
+        server.claims = [answer(401)]
+        task = run()
+        with pytest.raises(TokenRefused):
+            await asyncio.wait_for(task, 30)
+        assert not server.calls("result")
+
+    async def test_told_to_end(self, server: Yard, run: Run) -> None:
+        server.prompt = "wait"
+        task = run()
+        await seen(server, "progress")
+        task.cancel()
+        await asyncio.wait({task}, timeout=30)
+        assert task.cancelled()
+        assert len(server.calls("hand-back")) == 1
+        assert not server.calls("failure")
+
+    async def test_told_to_end_without_a_job(self, server: Yard, run: Run) -> None:
+        task = run()
+        await seen(server, "claimed again")
+        task.cancel()
+        await asyncio.wait({task}, timeout=30)
+        assert not server.calls("hand-back")
+
+
+class TestServerAway:
+    async def test_result_is_brought_later(self, server: Yard, run: Run) -> None:
+        server.inputs = {"image": "image/jpeg"}
+        away = httpx.ConnectError("refused")
+        server.answers["inputs/image"].insert(0, away)
+        server.answers["progress"] = [away]
+        server.answers["result"] = [*[away] * 5, answer(503), answer(204)]
+        run()
+        await seen(server, "claimed again")
+        assert len(server.calls("result")) == 7
+        assert len(set(server.calls("result"))) == 1
+        assert not server.calls("failure")
+
+    @pytest.mark.parametrize(("status", "told"), [(413, 1), (400, 0), (409, 0)])
+    async def test_result_is_refused(self, server: Yard, run: Run, status: int, told: int) -> None:
+        server.answers["result"] = [answer(status)]
+        run()
+        await seen(server, "claimed again")
+        assert len(server.calls("result")) == 1
+        assert len(server.calls("failure")) == told
+
+    async def test_claims_without_haste(
+        self, server: Yard, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A server that stops answers every claim at once."""
+        monkeypatch.setattr(module, "AGAIN_SECONDS", 30.0)
+        server.claims = [answer(204)]
+        run()
+        await seen(server, "claimed again")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(server.calls("claim")) == 2
