@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ BENCHMARKS = {
 def main() -> int:
     """Run what the command line names; all of it when it names nothing."""
     asked = _arguments()
+    # PostgreSQL would outlive a run that just ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=120)
     console.print(_machine(), highlight=False)
     reports: dict[str, Report] = {}

@@ -21,7 +21,7 @@ async def run(stage: Stage) -> Report:
         "queue: the verb, without HTTP and without a picture",
         ("callers", "bare commits/s", "one account/s", "accounts each/s", "one/bare", "each/bare"),
     )
-    seconds = stage.pick(30, 2) / 10
+    seconds = stage.pick(30, 1) / 10
     async with made_yard(stage, "queue") as yard:
         tenants = [await make_tenant(yard) for _ in range(max(CALLERS))]
         await _prepare(yard.database)

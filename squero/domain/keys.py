@@ -75,14 +75,14 @@ def _checksum(body: str) -> str:
 
 
 async def create(
-    tx: Tx, keyring: Keyring, account_id: UUID, type: KeyType, description: str
+    tx: Tx, keyring: Keyring, account_id: UUID, kind: KeyType, description: str
 ) -> tuple[UUID, str]:
     """A new key of the account: its id, and its text, which is told this once."""
     key = make_key(f"SQUERO_{type}_KEY_")
     key_id = await tx.value(
         "keys.create",
         account_id=account_id,
-        type=type,
+        type=kind,
         hash=keyring.hmac("key", key.encode()),
         last6=key[-6:],
         description=description,

@@ -36,7 +36,7 @@ def test_hands_back_what_it_renders(start: Start, tmp_path: Path, how: signal.Si
     """As systemd stops one process, and as Ctrl-C does a terminal's whole foreground group."""
     server = start(Server, tmp_path / "home").await_ready()
     customer = Customer(server)
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("it renders", lambda: server.said("rendering"))
     processes = [*family(server.pid), postmaster(server.home)]
     if how == signal.SIGINT:
@@ -60,13 +60,13 @@ def test_hands_back_what_it_renders(start: Start, tmp_path: Path, how: signal.Si
 
     again = start(Server, server.home)
     assert probe(Customer(again, customer.key).video(job))["frames"] == 120
-    assert_books(server.home, "0.1")
+    assert_books(server.home, "0.05")
 
 
 def test_finishes_a_download(start: Start, tmp_path: Path) -> None:
     server = start(Server, tmp_path / "home")
     customer = Customer(server)
-    job = customer.queue(resolution="1080p")
+    job = customer.queue(resolution="720p")
     video = customer.video(job)
     place = urlsplit(server.url)
     with socket.socket() as line:
@@ -99,7 +99,7 @@ def refuses(host: str | None, port: int | None) -> bool:
 def test_starts_its_dead_database_again(start: Start, tmp_path: Path) -> None:
     server = start(Server, tmp_path / "home").await_ready()
     customer = Customer(server)
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("it renders", lambda: server.said("rendering"))
     dead = postmaster(server.home)
     os.kill(dead, signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_starts_its_dead_database_again(start: Start, tmp_path: Path) -> None:
     assert len(server.said("rendering")) == 1
     assert postmaster(server.home) != dead
     server.await_ready()
-    assert_books(server.home, "0.1")
+    assert_books(server.home, "0.05")
     assert server.end() == 0
 
 
@@ -126,7 +126,7 @@ def test_a_remote_worker_outlives_the_server(start: Start, tmp_path: Path) -> No
     port = urlsplit(server.url).port
     _, token = server.worker_token("remote")
     remote = start(worker, server, token, tmp_path)
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("it renders", lambda: remote.said("rendering"))
     os.killpg(server.pid, signal.SIGKILL)
     server.popen.wait()
@@ -135,4 +135,4 @@ def test_a_remote_worker_outlives_the_server(start: Start, tmp_path: Path) -> No
     assert probe(Customer(again, customer.key).video(job))["frames"] == 120
     assert len(remote.said("rendering")) == 1
     assert remote.end() == 0
-    assert_books(home, "0.1")
+    assert_books(home, "0.05")

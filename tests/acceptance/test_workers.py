@@ -62,16 +62,16 @@ def test_remote_workers(start: Start, tmp_path: Path) -> None:
     assert probe(customer.video(customer.queue()))["frames"] == 120
     assert first.said("rendered")
 
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("the first renders", lambda: len(first.said("rendering")) == 2)
     first.popen.kill()
     killed_at = time.monotonic()
     second = start(worker, server, second_token, tmp_path, "second")
     until("the second takes over", lambda: rendering(second, 2))
     assert time.monotonic() - killed_at < TAKEN_OVER_SECONDS
-    assert probe(customer.video(job))["size"] == (1280, 720)
+    assert probe(customer.video(job))["size"] == (848, 480)
 
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("the second renders", lambda: len(second.said("rendering")) == 2)
     squero("workers", "revoke", second_id, "--home", str(server.home))
     assert second.popen.wait(10) == 1
@@ -80,16 +80,16 @@ def test_remote_workers(start: Start, tmp_path: Path) -> None:
 
     _, third_token = server.worker_token("third")
     third = start(worker, server, third_token, tmp_path, "third")
-    assert probe(customer.video(job))["size"] == (1280, 720)
+    assert probe(customer.video(job))["size"] == (848, 480)
     assert third.end() == 0
-    assert_books(server.home, "0.25")
+    assert_books(server.home, "0.15")
 
 
 def test_own_worker_and_its_child_are_killed(start: Start, tmp_path: Path) -> None:
     server = start(Server, tmp_path / "home").await_ready()
     customer = Customer(server)
 
-    job = customer.queue(resolution="720p")
+    job = customer.queue()
     until("the worker renders", lambda: rendering(server))
     os.kill(server.child("squero worker"), signal.SIGKILL)
     killed_at = time.monotonic()
@@ -101,7 +101,7 @@ def test_own_worker_and_its_child_are_killed(start: Start, tmp_path: Path) -> No
     with server.database() as database:
         row = database.execute("SELECT attempt, strikes, lost_leases FROM generations").fetchone()
     assert row == (3, 1, 1)
-    assert_books(server.home, "0.1")
+    assert_books(server.home, "0.05")
 
 
 def test_a_job_that_kills_its_child_three_times(start: Start, tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ TEXT = {
     "duration": "5s",
     "resolution": "480p",
 }
-PRICE_MICROS = 50_000
 
 
 @pytest.fixture

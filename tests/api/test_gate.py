@@ -79,7 +79,7 @@ class TestKey:
         answer = await http.post("/api/v1/video/queue", json={}, headers=tenant.headers)
         assert (answer.status_code, answer.json()) == (401, DENIED)
 
-    async def test_remembers_no_stranger_for_ever(self, yard):
+    async def test_that_nobody_has(self, yard):
         callers = keys.Callers(yard.database, yard.keyring)
         with pytest.raises(keys.AuthenticationFailed):
             await callers.find(keys.make_key("SQUERO_INFERENCE_KEY_"))

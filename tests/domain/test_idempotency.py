@@ -8,6 +8,8 @@ import pytest
 from squero.domain import generation, idempotency, inputs, upkeep
 from squero.domain.catalog import VideoRequest
 from squero.errors import InvalidRequest
+from squero.media.folder import Folder
+from squero.media.keyring import Keyring
 
 pytestmark = pytest.mark.anyio
 
@@ -15,19 +17,25 @@ TEXT = VideoRequest("motion-text-to-video", "a lagoon", "5s", resolution="480p")
 DAY_SECONDS = 24 * 3600
 
 
+@pytest.fixture
+def keyring(tmp_path):
+    """Keys of a secret of the test's own."""
+    return Keyring(b"s" * 32, Folder(tmp_path))
+
+
 class TestOnce:
     @pytest.mark.parametrize("key", ["a", "A-z_09", "x" * 255])
-    def test_keys(self, yard, key):
-        assert idempotency.once(yard.keyring, key, TEXT).key == key
+    def test_keys(self, keyring, key):
+        assert idempotency.once(keyring, key, TEXT).key == key
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ä", "a\n", "a.b", "\x00"])
-    def test_no_keys(self, yard, key):
+    def test_no_keys(self, keyring, key):
         with pytest.raises(InvalidRequest):
-            idempotency.once(yard.keyring, key, TEXT)
+            idempotency.once(keyring, key, TEXT)
 
-    def test_the_hash_holds_no_prompt(self, yard):
-        short = idempotency.once(yard.keyring, "k", TEXT)
-        long = idempotency.once(yard.keyring, "k", replace(TEXT, prompt="a lagoon " * 200))
+    def test_the_hash_holds_no_prompt(self, keyring):
+        short = idempotency.once(keyring, "k", TEXT)
+        long = idempotency.once(keyring, "k", replace(TEXT, prompt="a lagoon " * 200))
         assert len(short.request_hash) == len(long.request_hash) == 32
         assert b"lagoon" not in short.request_hash + long.request_hash
 
@@ -44,10 +52,10 @@ class TestOnce:
             {"media": {"image_url": "data:,"}},
         ],
     )
-    def test_every_field_counts(self, yard, change):
-        first = idempotency.once(yard.keyring, "k", TEXT)
-        assert idempotency.once(yard.keyring, "k", TEXT) == first
-        assert idempotency.once(yard.keyring, "k", replace(TEXT, **change)) != first
+    def test_every_field_counts(self, keyring, change):
+        first = idempotency.once(keyring, "k", TEXT)
+        assert idempotency.once(keyring, "k", TEXT) == first
+        assert idempotency.once(keyring, "k", replace(TEXT, **change)) != first
 
 
 class TestQueue:
