@@ -123,7 +123,7 @@ def ask_stranger(paths: list[str], sockets: list[str]) -> dict[str, Any]:
     return answer
 
 
-def test_another_user_opens_nothing(start: Start, home: Path) -> None:
+def test_another_user_opens_nothing(home: Path, start: Start) -> None:
     server, _ = rendering(start, home)
     pids = processes(server)
     folders = [home, *scratch_folders(pids)]
@@ -151,7 +151,7 @@ def test_another_user_opens_nothing(start: Start, home: Path) -> None:
     assert not [row for table in ("udp", "udp6") for row in own_sockets(pids, table)]
 
 
-def test_secrets_are_not_told(start: Start, home: Path) -> None:
+def test_secrets_are_not_told(home: Path, start: Start) -> None:
     """Neither in a command line, nor in a log, nor in the clear on the disk."""
     server, customer = rendering(start, home)
     worker = server.child("squero worker")

@@ -30,7 +30,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
-def test_serves_as_an_ordinary_user(start: Start, home: Path) -> None:
+def test_serves_as_an_ordinary_user(home: Path, start: Start) -> None:
     try:
         subprocess.run([sys.executable, "-c", "import squero"], cwd=ROOT, check=True, **AS_USER)
     except (PermissionError, subprocess.CalledProcessError):
