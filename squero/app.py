@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import as_file, files
 
 import structlog
@@ -42,6 +43,7 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 API = "/api/v1/"
+_AGAIN_SECONDS = 1.0
 
 
 def load_catalog(settings: Settings) -> Catalog:
@@ -87,7 +89,10 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
     )
     await yard.sandbox.start()
     await attempt.hush(yard)
-    tasks = [asyncio.create_task(chores.run(yard)), asyncio.create_task(_hear(house))]
+    tasks = [
+        asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),
+        asyncio.create_task(_keep_up("notices", partial(_hear, house))),
+    ]
     try:
         yield house
     finally:
@@ -178,9 +183,20 @@ def _where(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
+async def _keep_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do what must go on for as long as the process lives; begin again when it fails."""
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            log.error("begins again", work=name, error=type(error).__name__, at=_where(error))
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
 async def _hear(house: House) -> None:
     async for notice in listen(house.yard.database.url, ["squero_queued"]):
         if notice.channel is None:
+            await house.yard.database.refresh()
             house.bell.ring_all()
         else:
             house.bell.ring(notice.payload)

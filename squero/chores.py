@@ -4,11 +4,8 @@ They are Procrastinate's tasks, in the same database as the jobs; with several r
 is run by one of them.
 """
 
-import asyncio
-
 import structlog
 from procrastinate import App, Blueprint, JobContext, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
 
 from squero.domain import attempt, upkeep
 from squero.domain.yard import Yard
@@ -16,8 +13,6 @@ from squero.metrics import BOOKS, LOST
 
 log = structlog.get_logger(__name__)
 chores = Blueprint()
-
-_AGAIN_SECONDS = 1.0
 
 
 @chores.periodic(cron="* * * * * */2")
@@ -56,21 +51,16 @@ async def tidy(context: JobContext, timestamp: int) -> None:
 
 
 async def run(yard: Yard) -> None:
-    """Do the chores until cancelled; starts again when the database was away."""
-    while True:
-        app = App(connector=PsycopgConnector(conninfo=yard.database.url, min_size=1, max_size=3))
-        app.add_tasks_from(chores, namespace="squero")
-        try:
-            async with app.open_async():
-                await app.run_worker_async(
-                    concurrency=2,
-                    delete_jobs="successful",
-                    install_signal_handlers=False,
-                    additional_context={"yard": yard},
-                )
-        except ConnectorException as lost:
-            log.warning("chores wait for the database", error=type(lost).__name__)
-        await asyncio.sleep(_AGAIN_SECONDS)
+    """Do the chores until cancelled; ends with an error when the database goes away."""
+    app = App(connector=PsycopgConnector(conninfo=yard.database.url, min_size=1, max_size=3))
+    app.add_tasks_from(chores, namespace="squero")
+    async with app.open_async():
+        await app.run_worker_async(
+            concurrency=2,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            additional_context={"yard": yard},
+        )
 
 
 def _yard(context: JobContext) -> Yard:

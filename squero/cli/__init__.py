@@ -120,12 +120,24 @@ def version() -> None:
     print(__version__)
 
 
+@app.command()
+def credit(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    usd: Annotated[str, typer.Argument(metavar="USD", help="Such as 25 or 0.5.")],
+    home: Home = None,
+) -> None:
+    """Add to a prepaid account's balance."""
+    from squero.cli import admin
+
+    admin.add_credit(home, account, usd)
+
+
 @keys_app.command("create")
 def keys_create(
     account: Annotated[
         str | None, typer.Option(help="Whose key; without it, a new account's.")
     ] = None,
-    type: Annotated[str, typer.Option(help="inference or admin.")] = "inference",
+    kind: Annotated[str, typer.Option("--type", help="inference or admin.")] = "inference",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     credit: Annotated[
         str | None, typer.Option(metavar="USD", help="Prepay; without it, unmetered.")
@@ -135,7 +147,7 @@ def keys_create(
     """Make an API key and print it alone on standard output."""
     from squero.cli import admin
 
-    admin.create_key(home, account, type, description, credit)
+    admin.create_key(home, account, kind, description, credit)
 
 
 @workers_app.command("create")

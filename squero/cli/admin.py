@@ -66,6 +66,22 @@ def create_key(
         refuse(f"{wrong}.")
 
 
+def add_credit(home: Path | None, account: str, usd: str) -> None:
+    """Add to a prepaid account's balance."""
+    micros = _micros(usd)
+
+    async def add(yard: Yard) -> None:
+        async with yard.database.transaction() as tx:
+            owner = await accounts.find(tx, account)
+            await accounts.top_up(tx, owner, micros)
+
+    try:
+        _run(home, add)
+    except (accounts.NoSuchAccount, accounts.AccountUnmetered) as wrong:
+        refuse(f"{wrong}.")
+    say(f"Added {usd_text(micros)} USD to {account}.")
+
+
 def create_worker(home: Path | None, name: str, lane: str) -> None:
     """Make a worker's token; its text alone goes to standard output."""
 
@@ -197,7 +213,7 @@ def _micros(text: str) -> int:
     try:
         micros = micros_from_usd(text)
     except ValueError as wrong:
-        refuse(f"--credit: {wrong}.", 2)
+        refuse(f"Credit: {wrong}.", 2)
     if micros <= 0:
-        refuse("--credit is more than nothing.", 2)
+        refuse("Credit is more than nothing.", 2)
     return micros

@@ -8,6 +8,10 @@ from squero.domain import ledger
 from squero.store.db import Tx
 
 
+class NoSuchAccount(Exception):
+    """No account has this name."""
+
+
 class AccountUnmetered(Exception):
     """An unmetered account has no balance that credit could be added to."""
 
@@ -40,9 +44,15 @@ async def find_or_open(tx: Tx, name: str | None, *, prepaid: bool) -> tuple[Acco
     if account is not None:
         await tx.run("accounts.open_balance", account_id=account.id, currency=ledger.USD)
         return account, True
-    found = await tx.one(Account, "accounts.find", name=name)
-    assert found is not None  # accounts are never deleted
-    return found, False
+    return await find(tx, name), False
+
+
+async def find(tx: Tx, name: str) -> Account:
+    """The account of this name; raises NoSuchAccount."""
+    account = await tx.one(Account, "accounts.find", name=name)
+    if account is None:
+        raise NoSuchAccount(f"There is no account {name}")
+    return account
 
 
 async def top_up(tx: Tx, account: Account, amount_micros: int) -> None:

@@ -22,8 +22,7 @@ from squero.media.folder import ObjectMissing
 from squero.media.keyring import KeyForgotten
 from squero.media.sealed import SealedReader
 
-BAD_INPUT = "bad_input"
-QUEUED_TOO_LONG = "queued_too_long"
+_TELLING = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,10 @@ class Generation:
     key_day: date
     wrapped_key: bytes | None
     execution_ms: int
-    running_us: int | None
+    progressed_us: int | None
+    """How long the attempt had run when its progress was last written."""
+    since_us: int | None
+    """How long ago that was."""
 
 
 async def read(yard: Yard, caller: Caller, model: str, queue_id: str) -> Generation:
@@ -130,10 +132,15 @@ def _open(yard: Yard, generation: Generation, wrapped_key: bytes) -> Video:
 
 
 def _render_left_us(generation: Generation) -> int:
-    progress, running_us = generation.progress, generation.running_us or 0
-    if generation.state == "queued" or progress <= 0:
-        return max(0, generation.estimate_us - running_us * (generation.state == "rendering"))
-    return round(running_us / progress * (1 - progress))
+    if generation.state == "queued":
+        return generation.estimate_us
+    progress, left_us = generation.progress, generation.estimate_us * (1 - generation.progress)
+    if progress > 0:
+        # The first steps of a render tell little of its pace; a quarter of it tells enough.
+        trust = min(1.0, progress / _TELLING)
+        measured_us = (generation.progressed_us or 0) / progress * (1 - progress)
+        left_us = trust * measured_us + (1 - trust) * left_us
+    return max(0, round(left_us) - (generation.since_us or 0))
 
 
 async def _place(yard: Yard, generation: Generation) -> tuple[int, int]:

@@ -68,6 +68,10 @@ class Database:
         set_json_dumps(partial(json.dumps, separators=(",", ":")))
         await self._pool.open(wait=True)
 
+    async def refresh(self) -> None:
+        """Replace the connections that a restart of the database has killed."""
+        await self._pool.check()
+
     async def close(self) -> None:
         """Give every connection back."""
         await self._pool.close()

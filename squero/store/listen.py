@@ -3,12 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-import structlog
-from anyio import sleep
-from psycopg import AsyncConnection, OperationalError, sql
-
-log = structlog.get_logger(__name__)
-_AGAIN_SECONDS = 1.0
+from psycopg import AsyncConnection, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +15,10 @@ class Notice:
 
 
 async def listen(url: str, channels: Sequence[str]) -> AsyncIterator[Notice]:
-    """Every notification on these channels, for ever; connects again when the database was away."""
-    while True:
-        try:
-            async with await AsyncConnection.connect(url, autocommit=True) as connection:
-                for channel in channels:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-                yield Notice(None)
-                async for notify in connection.notifies():
-                    yield Notice(notify.channel, notify.payload)
-        except OperationalError as lost:
-            log.warning("the database is away", error=type(lost).__name__)
-        await sleep(_AGAIN_SECONDS)
+    """Every notification on these channels; raises OperationalError when the database goes away."""
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        for channel in channels:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        yield Notice(None)
+        async for notify in connection.notifies():
+            yield Notice(notify.channel, notify.payload)

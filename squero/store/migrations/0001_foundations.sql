@@ -97,6 +97,7 @@ CREATE TABLE generations (
     instance uuid,
     lease_until timestamptz,
     progress real NOT NULL DEFAULT 0,
+    progress_at timestamptz,
     failure text,
     failure_message text,
     render_us bigint,

@@ -69,6 +69,7 @@ SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
 WITH share AS (
     SELECT account_id, virtual_us FROM shares
     WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
+      AND EXISTS (SELECT FROM workers WHERE id = %(worker_id)s AND revoked_at IS NULL)
     ORDER BY virtual_us, account_id
     LIMIT 1
     FOR UPDATE
@@ -103,7 +104,8 @@ WITH share AS (
 )
 UPDATE generations g
 SET state = 'rendering', attempt = attempt + 1, worker_id = %(worker_id)s,
-    instance = %(instance)s, progress = 0, started_at = squero_now(),
+    instance = %(instance)s, progress = 0, progress_at = squero_now(),
+    started_at = squero_now(),
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 FROM job WHERE g.queue_id = job.queue_id
 RETURNING g.queue_id, g.attempt, g.model, g.width, g.height, g.frames, g.fps, g.audio, g.seed,
@@ -112,7 +114,7 @@ RETURNING g.queue_id, g.attempt, g.model, g.width, g.height, g.frames, g.fps, g.
 -- name: renew
 -- The answer to a progress report: a row means go on.
 UPDATE generations
-SET progress = %(progress)s,
+SET progress = %(progress)s, progress_at = squero_now(),
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
   AND state = 'rendering'
@@ -174,7 +176,8 @@ RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leas
 SELECT queue_id, account_id, seq, model, lane, state, media, attempt, progress, failure,
        failure_message, estimate_us, expected_wait_us, key_day, wrapped_key,
        (extract(epoch FROM squero_now() - created_at) * 1000)::bigint AS execution_ms,
-       (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint AS running_us
+       (extract(epoch FROM progress_at - started_at) * 1000000)::bigint AS progressed_us,
+       (extract(epoch FROM squero_now() - progress_at) * 1000000)::bigint AS since_us
 FROM generations
 WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s;
 

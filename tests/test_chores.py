@@ -1,0 +1,64 @@
+"""The chores, done by Procrastinate on the house's own schedule."""
+
+import asyncio
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from squero import app
+from squero.api.house import House
+from squero.domain import attempt, generation, keys
+from squero.domain.catalog import VideoRequest
+from squero.domain.keys import Worker
+from squero.domain.yard import Yard
+from squero.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+TEXT = VideoRequest("motion-text-to-video", "a lagoon", "5s", resolution="480p")
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings(home=tmp_path / "home", lease_seconds=2)
+
+
+async def claimed(yard: Yard, tenant) -> attempt.Claimed:
+    await generation.queue(yard, tenant.caller, TEXT, None)
+    async with yard.database.transaction() as tx:
+        worker_id, _ = await keys.create_worker(tx, yard.keyring, "silent", "default")
+    found = await attempt.claim(yard, Worker(worker_id, "default", False), uuid4(), [])
+    assert found is not None
+    return found.claimed
+
+
+async def test_a_silent_worker_loses_its_job(house: House, yard: Yard, open_tenant) -> None:
+    tenant = await open_tenant()
+    connection = await psycopg.AsyncConnection.connect(yard.database.url, autocommit=True)
+    async with connection:
+        job = await claimed(yard, tenant)
+        await connection.execute("LISTEN squero_queued")
+        async for notice in connection.notifies(timeout=30):
+            assert notice.payload == "default"
+            break
+    poll = await generation.retrieve(yard, tenant.caller, TEXT.model, str(job.queue_id))
+    assert isinstance(poll, generation.Working)
+    assert poll.position == 1
+
+
+async def test_work_that_fails_begins_again(monkeypatch) -> None:
+    monkeypatch.setattr(app, "_AGAIN_SECONDS", 0.0)
+    again = asyncio.Event()
+    tries: list[int] = []
+
+    async def work() -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            again.set()
+            await asyncio.Event().wait()
+        raise ValueError("what a customer wrote")
+
+    task = asyncio.create_task(app._keep_up("test", work))
+    await asyncio.wait_for(again.wait(), 5)
+    task.cancel()
