@@ -203,5 +203,5 @@ def _make(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             folder.mkdir(mode=0o700)
             _sync(folder.parent)
-        if folder.exists() and not folder.is_dir():
+        if folder.is_file():
             raise NotADirectoryError(f"{folder.name} is an object, not a folder of objects")
