@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOAK_KILLS ?= 200
+SOAK_TIMES ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo test test-kill check bench soak lock clean
+.PHONY: help setup develop demo test test-kill test-hostile check bench soak lock clean
 
 help:  ## List what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run  ## Make .venv with everything that Squero needs to run
 	@echo 'Ready. Try `make demo`, or $(BIN)/squero serve'
@@ -23,10 +24,13 @@ demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its ow
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.develop  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -m 'not kill'
+	$(BIN)/python -m pytest -m 'not kill and not hostile'
 
 test-kill: $(VENV)/.develop  ## Kill processes at random moments, and look at what is left
 	$(BIN)/python -m pytest -m kill
+
+test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, requests (minutes)
+	$(BIN)/python -m pytest -m hostile
 
 check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether the docs are true
 	$(BIN)/ruff check .
@@ -38,8 +42,9 @@ check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether 
 bench: $(VENV)/.develop  ## Measure
 	$(BIN)/python -m benchmarks
 
-soak: $(VENV)/.develop  ## The long form of test-kill: SOAK_KILLS kills, 200 unless told
+soak: $(VENV)/.develop  ## The long form of test-kill (SOAK_KILLS kills) and test-hostile (20 times)
 	SQUERO_KILLS=$(SOAK_KILLS) $(BIN)/python -m pytest -m kill --timeout=0
+	SQUERO_SOAK=$(SOAK_TIMES) $(BIN)/python -m pytest -m hostile --timeout=0
 
 # Not part of setup: this is the one target that decides versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

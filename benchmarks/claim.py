@@ -106,11 +106,11 @@ class Queue:
         await self.refill()
         for _ in range(ROUND):
             began = time.perf_counter()
-            assignment = await attempt.claim(self.yard, self.worker, UUID(int=1), ())
+            assignment = await attempt.claim(self.yard, self.worker, ())
             times.append(1000 * (time.perf_counter() - began))
             assert assignment is not None
             job = assignment.claimed
-            await attempt.finish(self.yard, self.worker, job.queue_id, job.attempt, 1)
+            await attempt.finish(self.yard, self.worker, job.queue_id, job.attempt)
         return times
 
     async def clear(self) -> None:

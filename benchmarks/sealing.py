@@ -99,17 +99,17 @@ async def _finished(yard: Yard, tenant: Tenant, video: Path) -> UUID:
     asked = VideoRequest(MODEL, "a lagoon", "5s", resolution="480p")
     await generation.queue(yard, tenant.caller, asked, None)
     worker = await make_worker(yard)
-    assignment = await attempt.claim(yard, worker, UUID(int=1), ())
+    assignment = await attempt.claim(yard, worker, ())
     assert assignment is not None
     job = assignment.claimed
     role = f"result/{job.attempt}"
     sealing = Sealing(job.queue_id, yard.keyring.unwrap(job.wrapped_key, job.key_day))
     with yard.folder.create(sealing.name(role)) as draft:
         writer = SealedWriter(draft.fileno(), sealing.key(role))
-        size = writer.write(video.read_bytes())
+        writer.write(video.read_bytes())
         writer.finish()
         draft.publish()
-    await attempt.finish(yard, worker, job.queue_id, job.attempt, size)
+    await attempt.finish(yard, worker, job.queue_id, job.attempt)
     return job.queue_id
 
 

@@ -74,7 +74,7 @@ async def make_worker(yard: Yard, lane: str = "default") -> Worker:
     """A worker of this lane, as the gate would find it."""
     async with yard.database.transaction() as tx:
         worker_id, _ = await keys.create_worker(tx, yard.keyring, f"worker {uuid4()}", lane)
-    return Worker(worker_id, lane, own=False)
+    return Worker(worker_id, lane, own=False, name="bench")
 
 
 def cores() -> tuple[int, int]:

@@ -5,13 +5,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.resources import as_file, files
 
 import structlog
 from anyio import to_thread
+from prometheus_client import Counter, Histogram
 from psycopg import OperationalError
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -22,16 +22,21 @@ from squero.api.answers import refusal
 from squero.api.gate import HEADERS
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
-from squero.api.routes import router, template
-from squero.domain import attempt, catalog
+from squero.api.routes import Routes, template
+from squero.domain import attempt, catalog, policy
+from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
+from squero.domain.news import News, heard
 from squero.domain.outlook import Outlook
+from squero.domain.polled import Polls
 from squero.domain.yard import Yard
 from squero.errors import AtCapacity, MethodNotAllowed, Refused, Unexpected
 from squero.media import look
+from squero.media.addresses import Rules
+from squero.media.fetch import Fetcher
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring, load_secret
 from squero.media.spool import Spool
@@ -43,6 +48,7 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 API = "/api/v1/"
+_VERSION = (b"x-venice-version", __version__.encode())
 _AGAIN_SECONDS = 1.0
 
 
@@ -53,8 +59,13 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 @asynccontextmanager
-async def open_yard(settings: Settings, database_url: str) -> AsyncIterator[Yard]:
-    """The yard of a process that serves, or of a command; closed at the end."""
+async def open_yard(
+    settings: Settings, database_url: str, *, dev: bool = False
+) -> AsyncIterator[Yard]:
+    """The yard of a process that serves, or of a command; closed at the end.
+
+    With `dev` a customer's URL may name localhost. Raises CatalogError, PolicyError.
+    """
     secret = await to_thread.run_sync(load_secret, settings.secret_path)
     folder = Folder(settings.home / "media")
     database = Database(database_url)
@@ -69,6 +80,11 @@ async def open_yard(settings: Settings, database_url: str) -> AsyncIterator[Yard
             keyring=Keyring(secret, folder),
             sandbox=sandbox,
             outlook=Outlook(database),
+            polls=Polls(database),
+            news=News(database),
+            admission=Admission(settings, database),
+            fetcher=Fetcher(Spool(settings.home / "spool"), Rules(settings.allowed_hosts, dev)),
+            policies=policy.load(settings.refused_terms_file),
         )
     finally:
         await sandbox.aclose()
@@ -107,12 +123,12 @@ class Application:
     """What uvicorn serves: the routes, the headers of every answer, and every error's body."""
 
     def __init__(self, house: House) -> None:
-        self._router = router(house)
+        self._routes = Routes(house)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        own = [("cf-ray", secrets.token_hex(8)), ("x-venice-version", __version__)]
+        own = [(b"cf-ray", secrets.token_hex(8).encode()), _VERSION]
         scope["app"] = self
         scope[HEADERS] = own + ANY_ORIGIN if scope["path"].startswith(API) else own
         answer = _Answer(scope, send)
@@ -131,7 +147,7 @@ class Application:
         if scope["path"].startswith(API) and is_preflight(scope):
             await preflight()(scope, receive, send)
         else:
-            await self._router(scope, receive, send)
+            await self._routes(scope, receive, send)
 
 
 class _Answer:
@@ -148,15 +164,19 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._seconds = time.perf_counter() - self._began
-            headers = MutableHeaders(scope=message)
-            for name, value in self._scope[HEADERS]:
-                headers[name] = value
+            message["headers"] = [*message["headers"], *self._scope[HEADERS]]
         await self._send(message)
 
     def count(self) -> None:
-        path = template(self._scope)
-        REQUESTS.labels(path, self.status).inc()
-        SECONDS.labels(path).observe(self._seconds)
+        answers, seconds = _counters(template(self._scope), self.status)
+        answers.inc()
+        seconds.observe(self._seconds)
+
+
+@cache
+def _counters(path: str, status: int | None) -> tuple[Counter, Histogram]:
+    """What counts the answers of this kind: few kinds, and finding theirs costs a lock each."""
+    return REQUESTS.labels(path, status), SECONDS.labels(path)
 
 
 def _refusal(error: Exception) -> Response:
@@ -199,4 +219,6 @@ async def _hear(house: House) -> None:
             await house.yard.database.refresh()
             house.bell.ring_all()
         else:
-            house.bell.ring(notice.payload)
+            lane, jobs = heard(notice.payload)
+            for _ in range(jobs):
+                house.bell.ring(lane)

@@ -45,8 +45,14 @@ async def audit(context: JobContext, timestamp: int) -> None:
 @chores.periodic(cron="17 * * * *")
 @chores.task(name="tidy", queueing_lock="tidy", pass_context=True)
 async def tidy(context: JobContext, timestamp: int) -> None:
-    """Sweep what crashes left, and forget the day keys that nothing needs."""
+    """Sweep what crashes left."""
     await upkeep.sweep(_yard(context))
+
+
+@chores.periodic(cron="27 * * * *")
+@chores.task(name="forget_days", queueing_lock="forget_days", pass_context=True)
+async def forget_days(context: JobContext, timestamp: int) -> None:
+    """Forget the day keys that nothing needs."""
     await upkeep.forget_days(_yard(context))
 
 

@@ -113,9 +113,23 @@ class InputRejected(JobFailed):
     message = "The input of this request could not be rendered"
 
 
+class ContentRefused(Refused):
+    """A policy refuses the prompt; nothing was queued."""
+
+    status = 422
+    message = "Your prompt violates the content policy of Venice.ai or the model provider"
+
+
 class RateLimited(Refused):
     status = 429
     message = "Rate limit exceeded"
+
+
+class TooManyQueued(Refused):
+    """The account has as many jobs waiting as it may have."""
+
+    status = 429
+    message = "Too many requests are queued. Please wait until some of them are done."
 
 
 class InferenceFailed(JobFailed):
@@ -135,6 +149,13 @@ class QueuedTooLong(JobFailed):
 class AtCapacity(Refused):
     status = 503
     message = "The model is at capacity. Please try again later."
+
+
+class ModelOffline(Refused):
+    """Nobody renders for this model."""
+
+    status = 503
+    message = "The model is temporarily offline. Please try again later."
 
 
 class Unexpected(Refused):

@@ -1,20 +1,33 @@
 """Money in integer millionths of a US dollar, from the catalogue's text to the API's number."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException, Inexact, InvalidOperation, localcontext
 
 MICROS_PER_USD = 1_000_000
 
 UNMETERED_USD = 9_999_999_999
 """What an unmetered account reports as its balance."""
 
+MOST_USD = 1_000_000_000
+"""The largest amount that is taken at once: thousands of these fit a balance."""
+
 
 def micros_from_usd(text: str) -> int:
     """The micros of a decimal text such as "0.055"; raises ValueError when it is not exact."""
     try:
-        micros = Decimal(text) * MICROS_PER_USD
-        exact = micros == micros.to_integral_value()
+        amount = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount of USD") from None
+    if not amount.is_finite():
+        raise ValueError(f"{text!r} is not an amount of USD")
+    if amount.copy_abs() > MOST_USD:
+        raise ValueError(f"{text!r} is more than {MOST_USD:,} USD")
+    try:
+        with localcontext() as exactly:
+            exactly.traps[Inexact] = True
+            micros = amount * MICROS_PER_USD
+            exact = micros == micros.to_integral_value()
+    except DecimalException:
+        exact = False
     if not exact:
         raise ValueError(f"{text!r} has more than six decimals")
     return int(micros)

@@ -3,22 +3,45 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 
+class HomeUnknown(Exception):
+    """Neither the environment nor the system knows where this user's data is kept."""
+
+
 def default_home() -> Path:
-    """`/var/lib/squero` for root; below the user's own data folder for anybody else."""
+    """`/var/lib/squero` for root; below the user's own data folder for anybody else.
+
+    Raises HomeUnknown.
+    """
     if os.geteuid() == 0:
         return Path("/var/lib/squero")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    try:
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise HomeUnknown("This user has no home folder: choose --home or SQUERO_HOME") from None
     return Path(data) / "squero"
+
+
+def _names(value: object) -> object:
+    """The names in a text such as "a.test, b.test"; what is a list already stays one."""
+    if not isinstance(value, str):
+        return value
+    return [name.strip().lower() for name in value.split(",") if name.strip()]
+
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+HostName = Annotated[str, Field(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
 
 
 class Settings(BaseSettings):
@@ -41,6 +64,17 @@ class Settings(BaseSettings):
     """The largest request body; more is 413."""
     result_limit_bytes: int = Field(default=500_000_000, ge=1_000_000)
     """The largest video that a worker may upload."""
+    allowed_hosts: Annotated[frozenset[HostName], NoDecode, BeforeValidator(_names)] = frozenset()
+    """Hosts that a customer's URL may name although they are at internal addresses."""
+    refused_terms_file: Path | None = None
+    """A term a line; a prompt with one of them in it is 422."""
+
+    queued_per_account: int = Field(default=1000, ge=1)
+    """How many jobs of an account may wait in a lane; one more is 429."""
+    lane_queue_limit: int | None = Field(default=None, ge=1)
+    """How many jobs may wait in a lane; one more is 503."""
+    min_free_bytes: int = Field(default=500_000_000, ge=0)
+    """While the home's disk has less free than this, a new job is 503."""
 
     lease_seconds: int = Field(default=6, ge=2)
     """How long a worker that falls silent keeps its job."""

@@ -1,5 +1,6 @@
 """What the tests stand on: a real PostgreSQL, a fresh database for each test, a yard, a house."""
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -110,22 +112,24 @@ def _stop_system_cluster(record: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
-async def template(cluster: str, anyio_backend: str) -> str:
-    """The name of a database with the schema, which tests copy."""
+@cache
+def template(cluster: str) -> str:
+    """The name of a database in the cluster, with the schema, which tests copy."""
     name = f"template_{next(_numbers)}"
     with psycopg.connect(cluster, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    await migrate(make_conninfo(cluster, dbname=name))
+    # Whoever asks may be inside an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate(make_conninfo(cluster, dbname=name))).result()
     return name
 
 
 @pytest.fixture
-def database_url(cluster: str, template: str) -> Iterator[str]:
+def database_url(cluster: str) -> Iterator[str]:
     """A database of the test's own, with the schema and nothing in it."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(cluster, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template(cluster)}")
         try:
             yield make_conninfo(cluster, dbname=name)
         finally:
@@ -139,7 +143,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def yard(settings: Settings, database_url: str) -> AsyncIterator[Yard]:
+async def yard(anyio_backend: str, settings: Settings, database_url: str) -> AsyncIterator[Yard]:
     """What the domain's verbs work with."""
     async with open_yard(settings, database_url) as opened:
         yield opened
@@ -192,11 +196,11 @@ def open_tenant(yard: Yard) -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 async def shared_house(
-    cluster: str, template: str, tmp_path_factory: pytest.TempPathFactory
+    anyio_backend: str, cluster: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
     """A house that is opened once for tests that clear it: see `cleared`."""
     with psycopg.connect(cluster, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE shared_house TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE shared_house TEMPLATE {template(cluster)}")
     url = make_conninfo(cluster, dbname="shared_house")
     home = tmp_path_factory.mktemp("shared") / "home"
     async with open_yard(Settings(home=home), url) as yard, open_house(yard, 0) as opened:
@@ -211,4 +215,5 @@ async def cleared(shared_house: House) -> House:
         for table in _TABLES:
             await tx._connection.execute(f"DELETE FROM {table}")
     shutil.rmtree(shared_house.yard.settings.home / "media" / "generations", ignore_errors=True)
+    shared_house.yard.admission.reset()
     return shared_house

@@ -69,7 +69,7 @@ class TestErrors:
             raise RuntimeError("a secret lagoon")
 
         application, sent = Application(house), []
-        monkeypatch.setattr(application, "_router", broken)
+        monkeypatch.setattr(application, "_routes", broken)
 
         async def send(message):
             sent.append(message["type"])
@@ -84,7 +84,7 @@ class TestErrors:
             raise ClientDisconnect
 
         application = Application(house)
-        monkeypatch.setattr(application, "_router", gone)
+        monkeypatch.setattr(application, "_routes", gone)
         with structlog.testing.capture_logs() as logs:
             await application(scope_of("/"), None, None)
         assert logs == []

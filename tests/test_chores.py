@@ -1,7 +1,6 @@
 """The chores, done by Procrastinate on the house's own schedule."""
 
 import asyncio
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,6 +10,7 @@ from squero.api.house import House
 from squero.domain import attempt, generation, keys
 from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Worker
+from squero.domain.news import heard
 from squero.domain.yard import Yard
 from squero.settings import Settings
 
@@ -28,7 +28,7 @@ async def claimed(yard: Yard, tenant) -> attempt.Claimed:
     await generation.queue(yard, tenant.caller, TEXT, None)
     async with yard.database.transaction() as tx:
         worker_id, _ = await keys.create_worker(tx, yard.keyring, "silent", "default")
-    found = await attempt.claim(yard, Worker(worker_id, "default", False), uuid4(), [])
+    found = await attempt.claim(yard, Worker(worker_id, "default", False, "silent"), [])
     assert found is not None
     return found.claimed
 
@@ -40,7 +40,7 @@ async def test_a_silent_worker_loses_its_job(house: House, yard: Yard, open_tena
         job = await claimed(yard, tenant)
         await connection.execute("LISTEN squero_queued")
         async for notice in connection.notifies(timeout=30):
-            assert notice.payload == "default"
+            assert heard(notice.payload) == ("default", 1)
             break
     poll = await generation.retrieve(yard, tenant.caller, TEXT.model, str(job.queue_id))
     assert isinstance(poll, generation.Working)

@@ -8,15 +8,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
-from squero.api.scanner import Payload, Scanner
+from squero.api.scanner import Payload, Scanner, is_plain
 from squero.errors import (
     InvalidJson,
     InvalidRequest,
@@ -93,28 +94,30 @@ async def read_document(
     InvalidJson, InvalidRequest; ClientDisconnect when the client leaves before the end.
     """
     check_headers(headers, limit_bytes=limit_bytes)
+    message = await _receive(receive, limit_bytes)
+    if not message.get("more_body") and is_plain(message["body"]):
+        return Document(_fields(message["body"], _Walk({})), {})
     scanner = Scanner()
     try:
-        await _scan(receive, scanner, limit_bytes, spool)
-        fields = parse_object(bytes(scanner.json))
+        await _scan(message, receive, scanner, limit_bytes, spool)
         walk = _Walk(scanner.payloads)
-        if scanner.payloads or _SUSPECT.search(scanner.json):
-            walk.enter(fields)
-        return Document(fields, walk.media)
+        return Document(_fields(scanner.json, walk), walk.media)
     except BaseException:
         if scanner.payloads:
             await _in_thread(scanner.discard)
         raise
 
 
+def _fields(data: bytes | bytearray, walk: "_Walk") -> dict[str, object]:
+    fields = parse_object(data)
+    if walk.expects_media or _SUSPECT.search(data):
+        walk.enter(fields)
+    return fields
+
+
 def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> None:
     """Raises what the headers alone give reason to: UnsupportedContentType, PayloadTooLarge."""
-    media_type, *parameters = headers.get("content-type", "").lower().split(";")
-    charsets = [text.strip() for text in parameters if text.strip().startswith("charset")]
-    if media_type.strip() != "application/json":
-        raise UnsupportedContentType
-    if not {"charset=utf-8", 'charset="utf-8"'}.issuperset(charsets):
-        raise UnsupportedContentType("Invalid content type. The charset must be 'utf-8'")
+    _check_type(headers.get("content-type", ""))
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedContentType("Invalid content encoding. Send the body uncompressed")
     declared = headers.get("content-length", "0")
@@ -124,20 +127,38 @@ def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> None:
         raise PayloadTooLarge
 
 
-async def _scan(receive: Receive, scanner: Scanner, limit_bytes: int, spool: Spool) -> None:
-    received, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        received += len(chunk)
-        if received > limit_bytes:
-            raise PayloadTooLarge
-        scanner.feed(chunk)
+@lru_cache(maxsize=64)
+def _check_type(content_type: str) -> None:
+    media_type, *parameters = content_type.lower().split(";")
+    charsets = [text.strip() for text in parameters if text.strip().startswith("charset")]
+    if media_type.strip() != "application/json":
+        raise UnsupportedContentType
+    if not {"charset=utf-8", 'charset="utf-8"'}.issuperset(charsets):
+        raise UnsupportedContentType("Invalid content type. The charset must be 'utf-8'")
+
+
+async def _receive(receive: Receive, left_bytes: int) -> Message:
+    """The next message with a part of the body, of at most so many bytes."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    if len(message.setdefault("body", b"")) > left_bytes:
+        raise PayloadTooLarge
+    return message
+
+
+async def _scan(
+    message: Message, receive: Receive, scanner: Scanner, left_bytes: int, spool: Spool
+) -> None:
+    """Feeds the scanner the body from this first message on, until it is whole."""
+    while True:
+        left_bytes -= len(message["body"])
+        scanner.feed(message["body"])
         if scanner.waiting_bytes >= BATCH_BYTES:
             await _in_thread(scanner.settle, spool)
+        if not message.get("more_body"):
+            break
+        message = await _receive(receive, left_bytes)
     scanner.finish()
     if scanner.payloads:
         await _in_thread(scanner.settle, spool)
@@ -152,7 +173,7 @@ async def _in_thread(call: Callable[..., None], *arguments: object) -> None:
         await to_thread.run_sync(call, *arguments, limiter=limiter)
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes | bytearray) -> dict[str, Any]:
     """The JSON object that the UTF-8 bytes spell; raises InvalidJson and InvalidRequest.
 
     Duplicate keys, NaN, infinities and numbers beyond all use are refused. Depth is the scanner's.
@@ -203,6 +224,11 @@ class _Walk:
     def __init__(self, payloads: Mapping[str, Payload]) -> None:
         self.media: dict[Place, DataUrl] = {}
         self._payloads = payloads
+
+    @property
+    def expects_media(self) -> bool:
+        """Whether there are any to put in."""
+        return bool(self._payloads)
 
     def enter(self, container: Any, path: Place = ()) -> None:
         """Walks all of an object or array; raises InvalidRequest at the first thing wrong."""

@@ -20,7 +20,9 @@ from squero.errors import AuthenticationFailed, RateLimited
 from squero.money import UNMETERED_USD, usd_text
 
 HEADERS = "squero.headers"
-"""The scope's key for headers that any answer to this request gets."""
+"""The scope's key for headers that any answer to this request gets, as they are sent."""
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 OpenAnswer: TypeAlias = Callable[[House, Request], Awaitable[Response]]
 KeyAnswer: TypeAlias = Callable[[House, Request, Caller], Awaitable[Response]]
@@ -85,20 +87,20 @@ def bearer(headers: Headers) -> str:
     return token.strip()
 
 
-def _balance_headers(caller: Caller) -> list[tuple[str, str]]:
+def _balance_headers(caller: Caller) -> RawHeaders:
     unmetered = caller.billing == "unmetered"
     usd = str(UNMETERED_USD) if unmetered else usd_text(caller.available_micros)
-    return [("x-venice-balance-usd", usd), ("x-venice-balance-diem", "0")]
+    return [(b"x-venice-balance-usd", usd.encode()), (b"x-venice-balance-diem", b"0")]
 
 
-def _limit_headers(allowance: Allowance) -> list[tuple[str, str]]:
+def _limit_headers(allowance: Allowance) -> RawHeaders:
     headers = [
-        ("x-ratelimit-limit-requests", str(allowance.limit)),
-        ("x-ratelimit-remaining-requests", str(allowance.remaining)),
-        ("x-ratelimit-reset-requests", str(allowance.reset)),
-        ("x-ratelimit-type", "user"),
+        (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),
+        (b"x-ratelimit-reset-requests", b"%d" % allowance.reset),
+        (b"x-ratelimit-type", b"user"),
     ]
     if not allowance.allowed:
         wait_seconds = max(1, allowance.reset - int(time.time()))
-        headers.append(("retry-after", str(wait_seconds)))
+        headers.append((b"retry-after", b"%d" % wait_seconds))
     return headers

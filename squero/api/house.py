@@ -23,7 +23,8 @@ class Readiness:
     """Whether the server's own workers have asked for work, and the server is not stopping."""
 
     own_workers: int
-    asked: set[UUID] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    """The names of those that have asked: one that was started again keeps its name."""
     stopping: bool = False
 
     @property

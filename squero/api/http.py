@@ -29,6 +29,7 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # nothing of ours asks for the client's address
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
     }
     return uvicorn.Config(app, **(ours | options))
@@ -46,7 +47,10 @@ class RefusedHead(Exception):
 TOO_MANY_HEADERS = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large")
 URL_TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, "The request URL is too long")
 AMBIGUOUS = (HTTPStatus.BAD_REQUEST, "Ambiguous request headers")
+UNKNOWN_CODING = (HTTPStatus.NOT_IMPLEMENTED, "The transfer encoding is not supported")
+UNKNOWN_VERSION = (HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 or HTTP/1.1 is expected")
 MALFORMED = (HTTPStatus.BAD_REQUEST, "Invalid HTTP request")
+STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping. Please try again.")
 TIMED_OUT = (HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive")
 
 
@@ -64,8 +68,15 @@ class Protocol(HttpToolsProtocol):
     """From the connection, or the first byte of a later request, to the end of its head."""
     body_seconds: ClassVar[float] = 30
     """The longest silence within a body that somebody is reading."""
+    body_grace_seconds: ClassVar[float] = 10
+    body_least_rate: ClassVar[int] = 1_000
+    """Bytes a second that a body must come at, on average, once the grace is over."""
     linger_seconds: ClassVar[float] = 5
     """How long the rest of a refused request is read, so that the client gets to read why."""
+    farewell_seconds: ClassVar[float] = 0.5
+    """The same, once the server stops."""
+    last_seconds: ClassVar[float] = 14
+    """How long an answer may still take once the server stops."""
     stall_seconds: ClassVar[float] = 60
     """How long `arrived` waits for a client that takes nothing."""
 
@@ -75,7 +86,8 @@ class Protocol(HttpToolsProtocol):
         self._wakes = 0.0
         self._deadline: float | None = None
         self._in_body = self._closes = self._lingering = False
-        self._unparsed = 0
+        self._unparsed = self._body_bytes = 0
+        self._body_began = 0.0
         self._cut = self._spared = False
         self._refusal = MALFORMED
         self._awaited = self._ended = self._took_all = False
@@ -133,6 +145,7 @@ class Protocol(HttpToolsProtocol):
         self.scope[ARRIVED] = self.arrived  # type: ignore[literal-required]
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
+        self._body_began, self._body_bytes = self.loop.time(), 0
         # Trailers are collected here too, and must not reach headers that were looked at already.
         self.headers = []
         # Closing on a body that still arrives resets the connection, and the answer is lost. So
@@ -141,6 +154,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -157,6 +171,21 @@ class Protocol(HttpToolsProtocol):
                 self._linger()
             else:
                 self._wait(self.linger_seconds)
+
+    def shutdown(self) -> None:
+        """The server stops: a body that still arrives is not waited for, an answer is."""
+        if self._lingering:
+            self._wait(self.farewell_seconds)
+        elif self._in_body and not self.cycle.response_started:
+            self._refuse(*STOPPING)
+            self._wait(self.farewell_seconds)
+        elif self._in_body and self._answered():
+            self._linger()
+            self._wait(self.farewell_seconds)
+        else:
+            super().shutdown()
+            # What is cancelled in the middle of an answer logs a traceback; this ends it quietly.
+            self.loop.call_later(self.last_seconds, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser gives up, be it of itself or for a RefusedHead."""
@@ -194,6 +223,10 @@ class Protocol(HttpToolsProtocol):
                 self._raise(AMBIGUOUS)
         if b"transfer-encoding" in names and b"content-length" in names:
             self._raise(AMBIGUOUS)
+        if names.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._raise(UNKNOWN_CODING)
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self._raise(UNKNOWN_VERSION)
 
     def _raise(self, refusal: tuple[HTTPStatus, str]) -> None:
         self._refusal = refusal
@@ -213,10 +246,18 @@ class Protocol(HttpToolsProtocol):
             except RefusedHead as refused:
                 self._refuse(refused.status, refused.message)
                 return
-        if self._in_body and not answered:
+        if self._in_body and not answered and self._trickles():
+            self._refuse(*TIMED_OUT)
+        elif self._in_body and not answered:
             self._wait(self.body_seconds)
         elif not self._in_body and (self._in_head() or answered) and self._deadline is None:
             self._wait(self.head_seconds)
+
+    def _trickles(self) -> bool:
+        """Whether the body comes more slowly than anybody's network makes it."""
+        due_seconds = self.loop.time() - self._body_began - self.body_grace_seconds
+        waits_for_us = self.flow.read_paused or self.cycle.waiting_for_100_continue
+        return not waits_for_us and self._body_bytes < due_seconds * self.body_least_rate
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Answers if it still can, and ends the connection."""

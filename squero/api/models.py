@@ -1,4 +1,6 @@
-"""The model list."""
+"""The model list, and the names that stand for models."""
+
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,25 +9,49 @@ from squero.api.answers import answer
 from squero.api.house import House
 from squero.domain.catalog import Model
 from squero.errors import InvalidRequest, Issue
-from squero.wire.models import MODEL_TYPES, ModelAnswer, ModelsAnswer, ModelSpec, VideoConstraints
+from squero.wire.models import (
+    MODEL_TYPES,
+    NAMED_TYPES,
+    ModelAnswer,
+    ModelsAnswer,
+    ModelSpec,
+    NamesAnswer,
+    VideoConstraints,
+)
 
 
 async def list_models(house: House, request: Request) -> Response:
     """GET /models: every model, or those of one type."""
-    wanted = request.query_params.get("type", "all")
-    if wanted not in MODEL_TYPES:
-        raise InvalidRequest([_unknown_type(wanted[:100])])
-    listed = house.yard.catalog.models.values() if wanted in ("video", "all") else ()
-    return answer(ModelsAnswer(type=wanted, data=[_entry(model) for model in listed]))
+    wanted = _type(request, MODEL_TYPES, "all")
+    models = house.yard.catalog.models.values() if wanted in ("video", "all") else ()
+    return answer(ModelsAnswer(type=wanted, data=[await _entry(house, one) for one in models]))
 
 
-def _unknown_type(received: str) -> Issue:
-    expected = " | ".join(f"'{known}'" for known in MODEL_TYPES)
+async def traits(house: House, request: Request) -> Response:
+    """GET /models/traits: no model of ours has one."""
+    return answer(NamesAnswer(type=_type(request, NAMED_TYPES, "text"), data={}))
+
+
+async def compatibility_mapping(house: House, request: Request) -> Response:
+    """GET /models/compatibility_mapping: no foreign id stands for a model of ours."""
+    return answer(NamesAnswer(type=_type(request, NAMED_TYPES, "text"), data={}))
+
+
+def _type(request: Request, known: Sequence[str], default: str) -> str:
+    """The type that is asked for; raises InvalidRequest for one there is not."""
+    wanted = request.query_params.get("type", default)
+    if wanted in known:
+        return wanted
+    expected, received = " | ".join(f"'{one}'" for one in known), wanted[:100]
     message = f"Invalid enum value. Expected {expected}, received '{received}'"
-    return Issue(("type",), message, "invalid_enum_value", expected, received)
+    raise InvalidRequest([Issue(("type",), message, "invalid_enum_value", expected, received)])
 
 
-def _entry(model: Model) -> ModelAnswer:
-    constraints = VideoConstraints.model_validate(model.constraints.model_dump())
-    spec = ModelSpec(name=model.name, description=model.description, constraints=constraints)
+async def _entry(house: House, model: Model) -> ModelAnswer:
+    spec = ModelSpec(
+        name=model.name,
+        description=model.description,
+        offline=await house.yard.admission.offline(model),
+        constraints=VideoConstraints.model_validate(model.constraints.model_dump()),
+    )
     return ModelAnswer(id=model.id, created=model.created, model_spec=spec)

@@ -5,8 +5,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 ANY_ORIGIN = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-expose-headers", "*"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"*"),
 ]
 """The headers of every answer of the API that let a page read it."""
 

@@ -1,19 +1,36 @@
 """The table of contents: every call, who may make it, and what answers it."""
 
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import NoReturn, TypeAlias
 
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from squero.api import health, models, video, workers
+from squero.api import docs, health, models, video, workers
 from squero.api.gate import Open, WithKey, WithToken
 from squero.api.house import House
 from squero.errors import NotFound
 
+_Call: TypeAlias = tuple[str, str]  # a method, and a path
+_Found: TypeAlias = tuple[str, Route]  # with what its path begins with
 
-def router(house: House) -> Router:
+
+class Routes:
     """What finds the route of a call, or raises NotFound."""
-    return _router(routes(house))
+
+    def __init__(self, house: House) -> None:
+        listed = routes(house)
+        self._router = _router(listed)
+        self._plain = dict(_plain(listed))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Nearly every call names one of the few paths without a parameter: no pattern is tried.
+        found = self._plain.get((scope["method"], scope["path"]))
+        if found is None:
+            await self._router(scope, receive, send)
+        else:
+            scope["root_path"], scope["route"] = found
+            await found[1].app(scope, receive, send)
 
 
 def routes(house: House) -> list[BaseRoute]:
@@ -28,6 +45,8 @@ def routes(house: House) -> list[BaseRoute]:
                 _post("/video/retrieve", WithKey(house, video.retrieve, "video_retrieve")),
                 _post("/video/complete", WithKey(house, video.complete)),
                 _get("/models", Open(house, models.list_models)),
+                _get("/models/traits", Open(house, models.traits)),
+                _get("/models/compatibility_mapping", Open(house, models.compatibility_mapping)),
             ],
         ),
         _mount(
@@ -41,6 +60,8 @@ def routes(house: House) -> list[BaseRoute]:
                 _post(f"{attempt}/hand-back", WithToken(house, workers.hand_back)),
             ],
         ),
+        _get("/doc/api/swagger.yaml", Open(house, docs.openapi)),
+        _get("/docs", Open(house, docs.page)),
         _get("/health", Open(house, health.health)),
         _get("/metrics", Open(house, health.metrics)),
     ]
@@ -50,6 +71,15 @@ def template(scope: Scope) -> str:
     """The path of the route that was found, with its parameters' names; "none" without one."""
     route = scope.get("route")
     return f"{scope.get('root_path', '')}{route.path}" if isinstance(route, Route) else "none"
+
+
+def _plain(routes: Iterable[BaseRoute], above: str = "") -> Iterator[tuple[_Call, _Found]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from _plain(route.routes, above + route.path)
+        elif isinstance(route, Route) and not route.param_convertors:
+            for method in route.methods or ():
+                yield (method, above + route.path), (above, route)
 
 
 def _mount(path: str, routes: list[BaseRoute]) -> Mount:

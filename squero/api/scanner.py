@@ -27,6 +27,7 @@ PIECE_BYTES = 64 * 1024
 ESCAPE_BYTES = 6
 
 _DATA = rb"(?i:d|\\u00[46]4)(?i:a|\\u00[46]1)(?i:t|\\u00[57]4)(?i:a|\\u00[46]1)(?::|\\u003[aA])"
+_MEDIA = re.compile(rb'"' + _DATA)
 _PLAIN = re.compile(
     rb'[^"]*+(?:"(?!' + _DATA + rb')[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+',
     re.DOTALL,
@@ -39,6 +40,18 @@ _COMMA = re.compile(rb",|\\u002[cC]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"{}[],:"))
 _QUOTE = ord('"')
 _OPENERS = {ord("]"): ord("["), ord("}"): ord("{")}
+
+
+def is_plain(document: bytes) -> bool:
+    """Whether a whole document is so small and shallow, and without media, that it needs no scan.
+
+    Nearly all are. What has no more bytes than marks are allowed has no more marks either.
+    """
+    return (
+        len(document) <= STRUCTURE_LIMIT
+        and document.count(b"{") + document.count(b"[") <= DEPTH_LIMIT
+        and not _MEDIA.search(document)
+    )
 
 
 class Payload:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
 from squero.api.body import read_document
+from squero.api.gate import HEADERS
 from squero.api.house import House
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
@@ -38,6 +39,7 @@ async def quote(house: House, request: Request) -> Response:
         request.receive, request.headers, limit_bytes=limit, spool=house.spool
     ) as document:
         asked = parse(QuoteVideoRequest, document.fields)
+    _name_model(house, request, asked.model)
     resolution = asked.resolution if isinstance(asked.resolution, str) else None
     price = generation.quote(
         house.yard,
@@ -55,11 +57,13 @@ async def quote(house: House, request: Request) -> Response:
 
 async def queue(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/queue: take a job and hold its price."""
+    await house.yard.admission.check_disk()
     limit = house.yard.settings.body_limit_bytes
     async with await read_document(
         request.receive, request.headers, limit_bytes=limit, spool=house.spool
     ) as document:
         asked = parse(QueueVideoRequest, document.fields)
+        _name_model(house, request, asked.model)
         queued = await generation.queue(
             house.yard,
             caller,
@@ -82,6 +86,7 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
 async def retrieve(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/retrieve: PROCESSING, or the video; deleted then, if the customer asks for it."""
     asked = await _small(house, request, RetrieveVideoRequest)
+    _name_model(house, request, asked.model)
     state = await generation.retrieve(house.yard, caller, asked.model, asked.queue_id)
     if isinstance(state, Working):
         return _processing(state)
@@ -96,6 +101,7 @@ async def retrieve(house: House, request: Request, caller: Caller) -> Response:
 async def complete(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/complete: delete the media."""
     asked = await _small(house, request, CompleteVideoRequest)
+    _name_model(house, request, asked.model)
     gone = await generation.complete(house.yard, caller, asked.model, asked.queue_id)
     return answer(CompleteVideoAnswer(success=gone))
 
@@ -105,6 +111,17 @@ async def _small(house: House, request: Request, kind: type[Asked]) -> Asked:
         request.receive, request.headers, limit_bytes=_LIMIT_SMALL_BODY, spool=house.spool
     ) as document:
         return parse(kind, document.fields)
+
+
+def _name_model(house: House, request: Request, model_id: str) -> None:
+    """Puts the model into the headers of the answer, if there is one of this id."""
+    model = house.yard.catalog.models.get(model_id)
+    if model is not None:
+        name = model.name.encode("ascii", "replace")
+        request.scope[HEADERS] += [
+            (b"x-venice-model-id", model.id.encode()),
+            (b"x-venice-model-name", name),
+        ]
 
 
 def _processing(state: Working) -> Response:

@@ -41,7 +41,7 @@ _BATCH_BYTES = 1 << 20
 async def claim(house: House, request: Request, worker: Worker) -> Response:
     """POST claim: the next job of the worker's lane; 204 when the wait is over without one."""
     asked = await _asked(house, request, ClaimRequest)
-    await _note(house, worker, asked.instance)
+    await _note(house, worker)
     until = time.monotonic() + asked.wait_seconds
     while not await request.is_disconnected():
         left = until - time.monotonic()
@@ -81,13 +81,15 @@ async def progress(house: House, request: Request, worker: Worker) -> Response:
 
 async def upload(house: House, request: Request, worker: Worker) -> Response:
     """PUT result: the MP4, looked into and sealed; the same answer when it is sent again."""
-    found = await _attempt(house, request, worker)
+    await _attempt(house, request, worker)  # before a place among the results is taken
     limit = house.yard.settings.result_limit_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise PayloadTooLarge
-    if found.state == "rendering":
-        async with house.results:
+    async with house.results:
+        # The same result, sent before and thought lost, may have come through meanwhile.
+        found = await _attempt(house, request, worker)
+        if found.state == "rendering":
             try:
                 await result.take(house.yard, worker, found, _limited(request, limit))
             finally:
@@ -127,7 +129,7 @@ async def _next(
     bell = asyncio.create_task(house.bell.wait(worker.lane, max(0.0, seconds)))
     began, rung = time.monotonic(), False
     try:
-        assignment = await attempt.claim(house.yard, worker, asked.instance, asked.warm)
+        assignment = await attempt.claim(house.yard, worker, asked.warm)
         if assignment is None:
             await bell
             return None
@@ -141,9 +143,9 @@ async def _next(
     return assignment
 
 
-async def _note(house: House, worker: Worker, instance: UUID) -> None:
+async def _note(house: House, worker: Worker) -> None:
     if worker.own:
-        house.readiness.asked.add(instance)
+        house.readiness.asked.add(worker.name)
     async with house.yard.database.reading() as tx:
         await tx.run("workers.seen", worker_id=worker.worker_id)
 

@@ -38,21 +38,26 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8800,
     home: Home = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="How many of its own.")] = 1,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Let URLs name localhost; on loopback only.")
+    ] = False,
 ) -> None:
     """Run the API and its workers."""
     from squero.cli.serve import run
 
-    run(host, port, home, workers)
+    run(host, port, home, workers, dev=dev)
 
 
 @app.command()
 def video(
     prompt: Annotated[str | None, typer.Argument(help="What the video shows.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="A picture to start from: a file, or an http(s) URL.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="See `squero models`.")] = None,
     duration: Annotated[str | None, typer.Option(help="Such as 5s or 10s.")] = None,
-    resolution: Annotated[str | None, typer.Option(help="480p, 720p or 1080p.")] = None,
-    aspect_ratio: Annotated[str | None, typer.Option(help="16:9, 9:16 or 1:1.")] = None,
+    resolution: Annotated[str | None, typer.Option(help="Such as 720p.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(help="Such as 16:9.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file.")] = None,
     server: Server = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server's copy.")] = False,

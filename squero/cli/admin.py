@@ -48,7 +48,9 @@ def create_key(
     kinds: dict[str, keys.KeyType] = {"inference": "INFERENCE", "admin": "ADMIN"}
     if kind.lower() not in kinds:
         refuse("--type is inference or admin.", 2)
-    micros = None if credit is None else _micros(credit)
+    micros = None if credit is None else _micros("--credit", credit)
+    account = None if account is None else _utf8("--account", account)
+    description = _utf8("--description", description)
 
     async def create(yard: Yard) -> str:
         async with yard.database.transaction() as tx:
@@ -68,7 +70,7 @@ def create_key(
 
 def add_credit(home: Path | None, account: str, usd: str) -> None:
     """Add to a prepaid account's balance."""
-    micros = _micros(usd)
+    micros, account = _micros("USD", usd), _utf8("ACCOUNT", account)
 
     async def add(yard: Yard) -> None:
         async with yard.database.transaction() as tx:
@@ -84,6 +86,7 @@ def add_credit(home: Path | None, account: str, usd: str) -> None:
 
 def create_worker(home: Path | None, name: str, lane: str) -> None:
     """Make a worker's token; its text alone goes to standard output."""
+    name, lane = _utf8("NAME", name), _utf8("--lane", lane)
 
     async def create(yard: Yard) -> str:
         async with yard.database.transaction() as tx:
@@ -157,11 +160,11 @@ def list_models(home: Path | None) -> None:
     table = Table("id", "durations", "resolutions", "USD per second", "engine", box=None)
     for model in _catalog(home).models.values():
         listed = model.constraints
-        prices = ", ".join(model.usd_per_second[name] for name in listed.resolutions)
+        prices = ", ".join(model.usd_per_second[name] for name in model.rendered)
         table.add_row(
             model.id,
             ", ".join(listed.durations),
-            ", ".join(listed.resolutions),
+            ", ".join(model.rendered),
             prices,
             model.engine,
         )
@@ -209,11 +212,19 @@ def _run(home: Path | None, verb: Callable[[Yard], Awaitable[Result]]) -> Result
         refuse(f"The database did not do as asked ({type(error).__name__}): try again.")
 
 
-def _micros(text: str) -> int:
+def _micros(name: str, text: str) -> int:
     try:
         micros = micros_from_usd(text)
     except ValueError as wrong:
-        refuse(f"Credit: {wrong}.", 2)
+        refuse(f"{name}: {wrong}.", 2)
     if micros <= 0:
-        refuse("Credit is more than nothing.", 2)
+        refuse(f"{name} is more than nothing.", 2)
     return micros
+
+
+def _utf8(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        refuse(f"{name} is not UTF-8 text.", 2)
+    return text

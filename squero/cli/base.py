@@ -9,7 +9,7 @@ from typing import NoReturn
 import structlog
 from pydantic import ValidationError
 
-from squero.settings import Settings
+from squero.settings import HomeUnknown, Settings
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:
@@ -27,6 +27,8 @@ def load_settings(home: Path | None) -> Settings:
     """The settings of this home; refuses what cannot be."""
     try:
         return Settings() if home is None else Settings(home=home)
+    except HomeUnknown as unknown:
+        refuse(f"{unknown}.", 2)
     except tomllib.TOMLDecodeError as broken:
         refuse(f"The home's squero.toml cannot be read: {broken}.", 2)
     except OSError as error:

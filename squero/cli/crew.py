@@ -5,7 +5,8 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from uuid import UUID
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import structlog
 from psycopg import Error as DatabaseError
@@ -20,10 +21,25 @@ _FAREWELL_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 
 
+def server_id(home: Path) -> UUID:
+    """By what this server knows its own workers again: drawn once, and kept in its home.
+
+    Raises OSError.
+    """
+    kept = home / "server"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return UUID(kept.read_text("ascii"))
+    drawn, draft = uuid4(), home / "server.new"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(str(drawn))
+    draft.replace(kept)
+    return drawn
+
+
 @contextlib.asynccontextmanager
-async def crew(yard: Yard, url: str, count: int) -> AsyncIterator[None]:
+async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[None]:
     """Workers that serve the API at this URL; when it ends they hand back what they render."""
-    tasks = [asyncio.create_task(_keep(yard, url, number)) for number in range(count)]
+    tasks = [asyncio.create_task(_keep(yard, server, url, number)) for number in range(count)]
     try:
         yield
     finally:
@@ -32,11 +48,11 @@ async def crew(yard: Yard, url: str, count: int) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(yard: Yard, url: str, number: int) -> None:
+async def _keep(yard: Yard, server: UUID, url: str, number: int) -> None:
     """One worker after another; each has a token of its own, which dies with it."""
     while True:
         try:
-            async with _token(yard, f"own {number}") as token:
+            async with _token(yard, server, f"own {number}") as token:
                 log.warning("a worker ended", code=await _run(url, token))
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)
@@ -44,21 +60,15 @@ async def _keep(yard: Yard, url: str, number: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _token(yard: Yard, name: str) -> AsyncIterator[str]:
+async def _token(yard: Yard, server: UUID, name: str) -> AsyncIterator[str]:
     async with yard.database.transaction() as tx:
-        worker_id, token = await keys.create_worker(tx, yard.keyring, name, "default", own=True)
+        worker_id, token = await keys.create_worker(
+            tx, yard.keyring, name, "default", server=server
+        )
     try:
         yield token
     finally:
-        await _retire(yard, worker_id)
-
-
-async def _retire(yard: Yard, worker_id: UUID) -> None:
-    """What the dead worker rendered waits again, and its token is worth nothing."""
-    await attempt.release_own(yard, worker_id)
-    async with yard.database.transaction() as tx:
-        await tx.run("workers.revoke", worker_id=worker_id)
-        await tx.run("workers.forget_own")
+        await attempt.release_own(yard, server, worker_id)
 
 
 async def _run(url: str, token: str) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -14,7 +15,7 @@ from psycopg import OperationalError, ProgrammingError
 from squero.cli.base import refuse
 from squero.settings import Settings
 from squero.store import embedded
-from squero.store.migrate import migrate, pending
+from squero.store.migrate import SchemaForeign, migrate, pending
 
 Answer = TypeVar("Answer")
 
@@ -115,7 +116,7 @@ def open_database(settings: Settings) -> Iterator[OpenDatabase]:
     """A database with the present schema: the home's own, or the one that is set."""
     if settings.database_url is None:
         with _embedded(settings.home) as database:
-            asyncio.run(migrate(database.url))
+            asyncio.run(answered(migrate(database.url)))
             yield database
         return
     url = settings.database_url.get_secret_value()
@@ -126,9 +127,11 @@ def open_database(settings: Settings) -> Iterator[OpenDatabase]:
 
 
 async def answered(question: Awaitable[Answer]) -> Answer:
-    """What the database at SQUERO_DATABASE_URL answers; refuses when it does not."""
+    """What the database answers; refuses when it does not, or has a schema that is not ours."""
     try:
         return await question
+    except SchemaForeign as foreign:
+        refuse(f"{foreign}.")
     except OperationalError:
         refuse("The database at SQUERO_DATABASE_URL does not answer: is it running and reachable?")
     except ProgrammingError:
@@ -138,13 +141,27 @@ async def answered(question: Awaitable[Answer]) -> Answer:
 
 @contextmanager
 def _embedded(home: Path) -> Iterator[OpenDatabase]:
-    with _refusing():
-        database = Embedded(home, embedded.start(home))
-    try:
-        yield database
-    finally:
+    with _unwinding():
         with _refusing():
-            database.close()
+            database = Embedded(home, embedded.start(home))
+        try:
+            yield database
+        finally:
+            with _refusing():
+                database.close()
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """SIGTERM unwinds what is open, as Ctrl-C does, unless the command has its own way with it."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

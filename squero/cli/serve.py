@@ -21,10 +21,12 @@ from psycopg_pool import PoolTimeout
 from squero.api.http import config
 from squero.app import Application, open_house, open_yard
 from squero.cli.base import configure_logs, load_settings, refuse
-from squero.cli.crew import crew
+from squero.cli.crew import crew, server_id
 from squero.cli.database import OpenDatabase, open_database
 from squero.domain import attempt
 from squero.domain.catalog import CatalogError
+from squero.domain.policy import PolicyError
+from squero.media.addresses import Rules
 from squero.media.keyring import SecretRefused
 from squero.settings import Settings
 
@@ -32,6 +34,10 @@ log = structlog.get_logger(__name__)
 
 _FAREWELL_SECONDS = 15.0
 _BACKLOG = 2048
+_DEV = (
+    "DEVELOPMENT MODE: whoever has a key can make this server fetch from http://localhost, any"
+    " port. Never run it like this where others can reach it, through a proxy or a tunnel neither."
+)
 
 
 class Server(uvicorn.Server):
@@ -52,10 +58,19 @@ class Server(uvicorn.Server):
         yield
 
 
-def run(host: str, port: int, home: Path | None, workers: int) -> None:
-    """Serve until SIGTERM or Ctrl-C, which end it with status 0; SystemExit when it cannot."""
+def run(host: str, port: int, home: Path | None, workers: int, *, dev: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C, which end it with status 0; SystemExit when it cannot.
+
+    With `dev` a customer's URL may name localhost, and nobody but this machine may call.
+    """
+    if dev:
+        _only_here(host)
     settings = load_settings(home)
     configure_logs()
+    try:
+        Rules(settings.allowed_hosts, dev)
+    except ValueError as wrong:
+        refuse(f"These settings cannot be used:\n  allowed_hosts: {wrong}", 2)
     # Until the loop has its own handlers, either signal unwinds what is open.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -64,10 +79,10 @@ def run(host: str, port: int, home: Path | None, workers: int) -> None:
             _listener(host, port) as listener,
             open_database(settings) as database,
         ):
-            uvloop.run(_serve(settings, database, listener, workers))
+            uvloop.run(_serve(settings, database, listener, workers, dev))
             if database.moved:
                 refuse("PostgreSQL lost its socket and has another now: start Squero again.")
-    except (CatalogError, SecretRefused) as error:
+    except (CatalogError, PolicyError, SecretRefused) as error:
         refuse(str(error))
     except (DatabaseError, PoolTimeout) as error:
         refuse(f"The database went away while the server started ({type(error).__name__}).")
@@ -76,19 +91,22 @@ def run(host: str, port: int, home: Path | None, workers: int) -> None:
 
 
 async def _serve(
-    settings: Settings, database: OpenDatabase, listener: socket.socket, workers: int
+    settings: Settings, database: OpenDatabase, listener: socket.socket, workers: int, dev: bool
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_yard(settings, database.url) as yard, open_house(yard, workers) as house:
-        if settings.database_url is None:
-            await attempt.release_own(yard)
+    async with (
+        open_yard(settings, database.url, dev=dev) as yard,
+        open_house(yard, workers) as house,
+    ):
+        server = server_id(settings.home)
+        await attempt.release_own(yard, server)
         application = config(
             Application(house), lifespan="off", timeout_graceful_shutdown=_FAREWELL_SECONDS
         )
         async with _listening(Server(application), listener, stop):
-            async with crew(yard, _own_url(listener), workers), database.kept(stop.set):
+            async with crew(yard, server, _own_url(listener), workers), database.kept(stop.set):
                 print(f"Squero is listening on {_url(listener)}", flush=True)
                 await stop.wait()
                 house.readiness.stopping = True
@@ -108,6 +126,16 @@ async def _listening(
     finally:
         server.should_exit = True
         await serving
+
+
+def _only_here(host: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        refuse(f"--dev serves this machine alone, and {host} is not loopback. Leave one of them.")
+    print(_DEV, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

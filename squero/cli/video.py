@@ -170,7 +170,7 @@ class Errand:
 
 def run(
     prompt: str | None,
-    image: Path | None = None,
+    image: str | None = None,
     model: str | None = None,
     duration: str | None = None,
     resolution: str | None = None,
@@ -227,7 +227,7 @@ def _errand(address: str, output: Path | None, keep: bool) -> Errand:
 
 def _request(
     prompt: str | None,
-    image: Path | None,
+    image: str | None,
     model: str,
     duration: str | None,
     resolution: str | None,
@@ -242,7 +242,7 @@ def _request(
     if aspect_ratio:
         request["aspect_ratio"] = aspect_ratio
     if image:
-        request["image_url"] = _data_url(image)
+        request["image_url"] = image if "://" in image else _data_url(Path(image))
     return request
 
 

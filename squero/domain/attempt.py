@@ -104,9 +104,7 @@ class Failure:
     message: str | None = None
 
 
-async def claim(
-    yard: Yard, worker: Worker, instance: UUID, warm: Sequence[str]
-) -> Assignment | None:
+async def claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Assignment | None:
     """The next job of the worker's lane, by fair share; None when there is none."""
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)
@@ -115,7 +113,6 @@ async def claim(
             "generations.claim",
             lane=worker.lane,
             worker_id=worker.worker_id,
-            instance=instance,
             warm=list(warm),
             lease_seconds=yard.settings.lease_seconds,
         )
@@ -125,7 +122,7 @@ async def claim(
         return await to_thread.run_sync(_assignment, yard, claimed)
     except (KeyForgotten, SealBroken):
         await _interrupt(yard, claimed.queue_id, claimed.attempt, "none", Failure("unreadable"))
-        return await claim(yard, worker, instance, warm)
+        return await claim(yard, worker, warm)
 
 
 async def progress(
@@ -160,9 +157,7 @@ async def read(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Atte
     return found
 
 
-async def finish(
-    yard: Yard, worker: Worker, queue_id: UUID, attempt: int, result_bytes: int
-) -> None:
+async def finish(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> None:
     """The result is in its place: completed and captured. Saying it twice changes nothing."""
     async with yard.database.transaction() as tx:
         ended = await tx.one(
@@ -171,7 +166,6 @@ async def finish(
             queue_id=queue_id,
             attempt=attempt,
             worker_id=worker.worker_id,
-            result_bytes=result_bytes,
             retention_hours=yard.settings.retention_hours,
         )
         if ended is None:
@@ -200,7 +194,10 @@ async def hand_back(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) ->
 
 
 async def hush(yard: Yard) -> None:
-    """The server starts: no lease expires before its worker can have found the server again."""
+    """The server starts: no lease expires before its worker can have found the server again.
+
+    Starts that follow each other within two lease lengths count once.
+    """
     async with yard.database.reading() as tx:
         await tx.run("generations.hush", lease_seconds=yard.settings.lease_seconds)
 
@@ -218,16 +215,21 @@ async def reap(yard: Yard) -> int:
     return sum([await _interrupt(yard, one.queue_id, one.attempt, "lease") for one in lost])
 
 
-async def release_own(yard: Yard, worker_id: UUID | None = None) -> int:
-    """Take back what the server's own dead workers, or this one of them, rendered; how many.
+async def release_own(yard: Yard, server: UUID, worker_id: UUID | None = None) -> int:
+    """End the tokens of a server's own dead workers and take back what they rendered; how many.
 
-    Without `worker_id` the server has just started: the tokens of its dead workers end too.
+    Without `worker_id` all of them are dead: the server has just started.
     """
+    dead = {"server": server, "worker_id": worker_id}
+    async with yard.database.transaction() as tx:
+        # What a claim that has begun takes is seen below, and no other claim comes after it.
+        await tx.run("workers.lock_own", server=server)
+        await tx.run("workers.revoke_own", **dead)
+        lost = await tx.all(Lost, "generations.rendered_by", **dead)
+    released = [await _interrupt(yard, one.queue_id, one.attempt, "death") for one in lost]
     async with yard.database.reading() as tx:
-        if worker_id is None:
-            await tx.run("workers.revoke_own")
-        lost = await tx.all(Lost, "generations.rendered_by", worker_id=worker_id)
-    return sum([await _interrupt(yard, one.queue_id, one.attempt, "death") for one in lost])
+        await tx.run("workers.forget_own", server=server)
+    return sum(released)
 
 
 async def give_up(yard: Yard) -> int:

@@ -1,15 +1,15 @@
 """The catalogue: which models there are, and which requests each of them takes.
 
-An entry is one TOML file in `squero/models`; a file in the home's `models` folder adds one or
-replaces the one with its id.
+A TOML file in `squero/models` holds one entry, or several as `[[models]]` with `[defaults]` that
+they share; a file in the home's `models` folder adds some or replaces those with its ids.
 """
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,10 +22,27 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "480p": (848, 480),
     "720p": (1280, 720),
     "1080p": (1920, 1080),
+    "360p": (640, 360),
+    "480P": (848, 480),
+    "540p": (960, 540),
+    "580p": (1032, 580),
+    "768P": (1366, 768),
+    "true_1080p": (1920, 1080),
+    "1440p": (2560, 1440),
+    "2K": (2560, 1440),
+    "2160p": (3840, 2160),
+    "4k": (3840, 2160),
+    "4K": (3840, 2160),
 }
 """Width and height in pixels of a resolution at 16:9."""
 
-AspectRatio = Literal["16:9", "9:16", "1:1"]
+DEFAULT_RESOLUTION = "720p"
+DEFAULT_RATIO = "16:9"
+
+AspectRatio = Literal[
+    "16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:5"
+]
+ModelType = Literal["text-to-video", "image-to-video", "video"]
 
 
 def _known_resolution(name: str) -> str:
@@ -53,13 +70,19 @@ class Constraints(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_type: Literal["text-to-video", "image-to-video"]
-    durations: tuple[Annotated[str, Field(pattern=r"^\d+s$")], ...]
+    model_type: ModelType
+    durations: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[1-9]\d{0,3}s$")], ...], Field(min_length=1)
+    ]
     resolutions: tuple[Resolution, ...]
     aspect_ratios: tuple[AspectRatio, ...]
     audio: bool
     audio_configurable: bool
-    prompt_character_limit: int = 2500
+    audio_input: bool = False
+    """Whether it takes `audio_url`."""
+    video_input: bool = False
+    """Whether it takes `video_url`."""
+    prompt_character_limit: Annotated[int, Field(gt=0)] = 2500
 
 
 class Model(BaseModel):
@@ -67,8 +90,8 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str
-    name: str
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
+    name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
     description: str
     created: int
     lane: str = "default"
@@ -80,15 +103,47 @@ class Model(BaseModel):
     """What a render takes for a second of video, until ten of a kind have been measured."""
 
     @property
-    def takes_image(self) -> bool:
-        """Whether a picture is what it starts from."""
-        return self.constraints.model_type == "image-to-video"
+    def needs(self) -> str | None:
+        """The field with what it starts from; None when it starts from the prompt alone."""
+        return _NEEDS[self.constraints.model_type]
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The media fields that a queue call may send."""
+        listed = self.constraints
+        able = {
+            self.needs: True,
+            "audio_url": listed.audio_input,
+            "video_url": listed.video_input,
+        }
+        return frozenset(name for name, can in able.items() if can and name)
 
     @property
     def default_resolution(self) -> str:
-        """720p where the model has it, else the first it lists."""
+        """720p where the model has it or lists none, else the first it lists."""
         listed = self.constraints.resolutions
-        return "720p" if "720p" in listed else listed[0]
+        has = DEFAULT_RESOLUTION in listed or not listed
+        return DEFAULT_RESOLUTION if has else listed[0]
+
+    @property
+    def default_ratio(self) -> str | None:
+        """16:9 where the model has it, else the first it lists; None: as what it starts from."""
+        listed = self.constraints.aspect_ratios
+        if self.needs or not listed:
+            return None
+        return DEFAULT_RATIO if DEFAULT_RATIO in listed else listed[0]
+
+    @property
+    def rendered(self) -> tuple[str, ...]:
+        """Every resolution that it renders."""
+        return self.constraints.resolutions or (self.default_resolution,)
+
+
+_NEEDS: Mapping[ModelType, str | None] = {
+    "text-to-video": None,
+    "image-to-video": "image_url",
+    "video": "video_url",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +197,19 @@ def load(*folders: Path) -> Catalog:
     models: dict[str, Model] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
-            model = _entry(path)
-            models[model.id] = model
+            models |= {model.id: model for model in _entries(path)}
     return Catalog(models.values())
 
 
 def check(model: Model, request: VideoRequest) -> Clip:
     """What the request comes to; raises InvalidRequest with everything that is wrong with it."""
-    resolution = request.resolution or model.default_resolution
     listed = model.constraints
     issues = [
         *_prompt_issues(model, request),
         *_choice("duration", request.duration, listed.durations),
-        *_choice("resolution", resolution, listed.resolutions),
+        *_choice("resolution", request.resolution, listed.resolutions),
         *_choice("aspect_ratio", request.aspect_ratio, listed.aspect_ratios),
-        *_audio_issues(model, request.audio),
+        *_audio_issues(model, request),
         *_media_issues(model, request.media),
     ]
     if issues:
@@ -170,27 +223,42 @@ def clip(model: Model, request: VideoRequest) -> Clip:
     if issues := _choice("duration", request.duration, listed.durations):
         raise InvalidRequest(issues)
     named = request.resolution if request.resolution in listed.resolutions else None
-    default_ratio = None if model.takes_image else next(iter(listed.aspect_ratios), None)
-    ratio = request.aspect_ratio if request.aspect_ratio in listed.aspect_ratios else default_ratio
+    asked = request.aspect_ratio
+    ratio = asked if asked in listed.aspect_ratios else model.default_ratio
     silent = listed.audio_configurable and request.audio is False
+    brought = "audio_url" in request.media and listed.audio_input
     return Clip(
         seconds=int(request.duration.removesuffix("s")),
         resolution=named or model.default_resolution,
         aspect_ratio=None if ratio is None else str(ratio),
-        audio=listed.audio and not silent,
+        audio=brought or (listed.audio and not silent),
     )
 
 
-def frame_size(clip: Clip, picture: tuple[int, int] | None) -> tuple[int, int]:
-    """Width and height of the video, which follows the picture when no aspect ratio was named."""
+def frame_size(clip: Clip, source: tuple[int, int] | None) -> tuple[int, int]:
+    """Width and height of the video, both even.
+
+    It follows the picture or video that it starts from when no aspect ratio was named.
+    """
     wide, short = SIZES[clip.resolution]
-    sizes = {"16:9": (wide, short), "9:16": (short, wide), "1:1": (short, short)}
-    if clip.aspect_ratio is not None:
-        return sizes[clip.aspect_ratio]
-    width, height = picture or (wide, short)
+    ratio = clip.aspect_ratio or _nearest_ratio(*(source or (wide, short)))
+    if ratio in ("16:9", "9:16"):
+        across, down = wide, short
+    else:
+        one, other = sorted(map(int, ratio.split(":")))
+        across, down = 2 * round(short * other / one / 2), short
+    return (across, down) if _is_wide(ratio) else (down, across)
+
+
+def _is_wide(ratio: str) -> bool:
+    width, height = map(int, ratio.split(":"))
+    return width >= height
+
+
+def _nearest_ratio(width: int, height: int) -> str:
     if 4 * width >= 5 * height:
-        return sizes["16:9"]
-    return sizes["9:16"] if 4 * height >= 5 * width else sizes["1:1"]
+        return "16:9"
+    return "9:16" if 4 * height >= 5 * width else "1:1"
 
 
 def _prompt_issues(model: Model, request: VideoRequest) -> list[Issue]:
@@ -213,12 +281,15 @@ def _choice(name: str, value: object, listed: tuple[str, ...]) -> list[Issue]:
     return [Issue((name,), message, "invalid_enum_value", expected, received)]
 
 
-def _audio_issues(model: Model, audio: object) -> list[Issue]:
+def _audio_issues(model: Model, request: VideoRequest) -> list[Issue]:
+    audio = request.audio
     if audio is None:
         return []
     if not isinstance(audio, bool):
         message = f"Expected boolean, received {_json_type(audio)}"
         return [Issue(("audio",), message, "invalid_type", "boolean", _json_type(audio))]
+    if not audio and "audio_url" in request.media and "audio_url" in model.takes:
+        return [Issue(("audio",), "audio cannot be false together with audio_url")]
     # A client that always sends `audio: true` asks for what the model does anyway.
     if model.constraints.audio_configurable or audio == model.constraints.audio:
         return []
@@ -226,12 +297,13 @@ def _audio_issues(model: Model, audio: object) -> list[Issue]:
 
 
 def _media_issues(model: Model, media: Mapping[str, str | DataUrl]) -> list[Issue]:
-    taken = {"image_url"} if model.takes_image else set()
     issues = [
-        Issue((name,), f"This model does not support {name}") for name in media if name not in taken
+        Issue((name,), f"This model does not support {name}")
+        for name in media
+        if name not in model.takes
     ]
-    if model.takes_image and "image_url" not in media:
-        issues.append(Issue(("image_url",), "Field is required", "invalid_type", "string"))
+    if model.needs and model.needs not in media:
+        issues.append(Issue((model.needs,), "Field is required", "invalid_type", "string"))
     return issues
 
 
@@ -240,16 +312,31 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "null")
 
 
-def _entry(path: Path) -> Model:
+def _entries(path: Path) -> Iterator[Model]:
     try:
-        model = Model.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as broken:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise CatalogError(f"{path}: {broken}") from broken
+    if "models" not in table:
+        yield _entry(path, table)
+        return
+    if strange := table.keys() - {"defaults", "models"}:
+        raise CatalogError(f"{path}: {sorted(strange)} beside defaults and models")
+    for entry in table["models"]:
+        yield _entry(path, table.get("defaults", {}) | entry)
+
+
+def _entry(path: Path, table: Mapping[str, Any]) -> Model:
+    name = f"{path}: {table.get('id', '')}".rstrip(": ")
+    try:
+        model = Model.model_validate(table)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CatalogError(f"{path}: {where}: {first['msg']}") from wrong
+        raise CatalogError(f"{name}: {where}: {first['msg']}") from wrong
     for rates in (model.usd_per_second, model.render_seconds_per_second):
-        if missing := set(model.constraints.resolutions) - set(rates):
-            raise CatalogError(f"{path}: no price or render time for {sorted(missing)}")
+        if missing := set(model.rendered) - set(rates):
+            raise CatalogError(f"{name}: no price or render time for {sorted(missing)}")
+    if model.needs == "video_url" and not model.constraints.video_input:
+        raise CatalogError(f"{name}: model_type video needs video_input")
     return model

@@ -5,10 +5,13 @@ generation, the share, the balance.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from squero.domain import catalog, idempotency, inputs, job, ledger, poll
+from psycopg import OperationalError
+
+from squero.domain import catalog, idempotency, inputs, job, ledger, policy, poll
 from squero.domain.attempt import Ended
 from squero.domain.catalog import VideoRequest
 from squero.domain.idempotency import Once
@@ -41,16 +44,23 @@ def quote(yard: Yard, request: VideoRequest) -> int:
 
 
 async def queue(yard: Yard, caller: Caller, request: VideoRequest, key: str | None) -> Queued:
-    """Take a job: inputs looked into and sealed, then row, share and hold in one transaction."""
+    """Take a job: inputs looked into and sealed, then row, share and hold in one transaction.
+
+    Whatever can be refused without its inputs is refused before one of them is fetched.
+    """
     call = None if key is None else idempotency.once(yard.keyring, key, request)
     if call is not None and (first := await _first(yard, caller, call)):
         return first
     model = yard.catalog.find(request.model)
     clip = catalog.check(model, request)
+    await policy.check(yard.policies, request.prompt, request.negative_prompt)
+    await yard.admission.check_lane(model)
+    if request.media:
+        await yard.admission.check_account(caller.account_id, model)
     sealing = Sealing(uuid4(), os.urandom(32))
     try:
-        async with inputs.sealed(yard, sealing, request.media) as pictures:
-            new = await job.make(yard, caller, model, clip, request, sealing, pictures)
+        async with inputs.sealed(yard, sealing, request.media) as found:
+            new = await job.make(yard, caller, model, clip, request, sealing, found)
             await _insert(yard, caller, call, new)
     except _Repeated:
         return await queue(yard, caller, request, key)
@@ -86,7 +96,7 @@ async def cancel(yard: Yard, account_id: UUID, queue_id: UUID) -> bool:
     names = {"queue_id": queue_id, "account_id": account_id}
     async with yard.database.transaction() as tx:
         ended = await tx.one(Ended, "generations.cancel", **names)
-        if ended is None and await tx.value("generations.read", **names) is None:
+        if ended is None and await tx.value("generations.exists", **names) is None:
             raise RequestNotFound
         if ended is None:
             return False
@@ -107,8 +117,11 @@ async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> No
     async with yard.database.transaction() as tx:
         if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
             raise _Repeated
-        if not await tx.run("generations.queue", weight=caller.weight, cap=caller.cap, **vars(new)):
+        terms = {"weight": caller.weight, "cap": caller.cap}
+        queued = await tx.value("generations.queue", **terms, **vars(new))
+        if queued is None:
             raise InsufficientBalance
-    # After the commit: a transaction that notifies keeps every other one from committing with it.
-    async with yard.database.reading() as tx:
-        await tx.run("generations.announce", lane=new.lane)
+        yard.admission.check_count(queued)
+    # The job is there, whatever becomes of the news: claims look again by themselves.
+    with suppress(OperationalError):
+        await yard.news.ask(new.lane)

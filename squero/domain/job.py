@@ -12,11 +12,11 @@ from psycopg.types.json import Jsonb
 
 from squero.domain import catalog, ledger
 from squero.domain.catalog import Clip, Model, VideoRequest
-from squero.domain.inputs import Sealing
+from squero.domain.inputs import Input, Sealing
 from squero.domain.keys import Caller
 from squero.domain.pricing import price_micros
 from squero.domain.yard import Yard
-from squero.media.look import Picture
+from squero.media.look import Footage, Picture
 from squero.media.sealed import seal
 
 _SEEDS = 2**31
@@ -55,12 +55,10 @@ async def make(
     clip: Clip,
     request: VideoRequest,
     sealing: Sealing,
-    pictures: Mapping[str, Picture],
+    found: Mapping[str, Input],
 ) -> Job:
     """The job of a checked request; its seed is drawn here, so every attempt renders the same."""
-    picture = pictures.get("image")
-    shape = None if picture is None else (picture.width, picture.height)
-    width, height = catalog.frame_size(clip, shape)
+    width, height = catalog.frame_size(clip, _shape(found))
     words = json.dumps({"prompt": request.prompt, "negative_prompt": request.negative_prompt})
     estimate_us = await yard.outlook.render_us(model, clip.resolution, clip.frames)
     return Job(
@@ -77,13 +75,25 @@ async def make(
         audio=clip.audio,
         seed=secrets.randbelow(_SEEDS),
         prompt=seal(sealing.key("prompt"), words.encode()),
-        inputs=Jsonb({role: picture.media_type for role, picture in pictures.items()}),
+        inputs=Jsonb({role: one.media_type for role, one in found.items()}),
         key_day=caller.today,
-        wrapped_key=await to_thread.run_sync(
-            yard.keyring.wrap, sealing.generation_key, caller.today
-        ),
+        wrapped_key=await _wrapped(yard, sealing, caller.today),
         currency=ledger.USD,
         price_micros=price_micros(model, clip),
         estimate_us=estimate_us,
         expected_wait_us=await yard.outlook.wait_us(model.lane, caller.account_id, estimate_us),
     )
+
+
+def _shape(found: Mapping[str, Input]) -> tuple[int, int] | None:
+    """Width and height of what the video starts from."""
+    seen = [one for one in found.values() if isinstance(one, Picture | Footage)]
+    return (seen[0].width, seen[0].height) if seen else None
+
+
+async def _wrapped(yard: Yard, sealing: Sealing, day: date) -> bytes:
+    """The generation's key as it is stored; in a thread only when the day's key must be read."""
+    wrapped = yard.keyring.wrap_at_once(sealing.generation_key, day)
+    if wrapped is not None:
+        return wrapped
+    return await to_thread.run_sync(yard.keyring.wrap, sealing.generation_key, day)

@@ -6,14 +6,13 @@ are a checksum, so a mistyped key is refused without a query.
 
 import secrets
 import string
-import time
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 from uuid import UUID
 
+from squero.domain.fresh import Fresh
 from squero.errors import AuthenticationFailed
 from squero.media.keyring import Keyring
 from squero.store.db import Database, Tx
@@ -23,7 +22,6 @@ _ALPHABET = string.digits + string.ascii_letters
 _TAIL = 36
 _CHECK = 6
 _FRESH_SECONDS = 1.0
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class Worker:
     worker_id: UUID
     lane: str
     own: bool
+    name: str
 
 
 def make_key(prefix: str) -> str:
@@ -78,7 +77,7 @@ async def create(
     tx: Tx, keyring: Keyring, account_id: UUID, kind: KeyType, description: str
 ) -> tuple[UUID, str]:
     """A new key of the account: its id, and its text, which is told this once."""
-    key = make_key(f"SQUERO_{type}_KEY_")
+    key = make_key(f"SQUERO_{kind}_KEY_")
     key_id = await tx.value(
         "keys.create",
         account_id=account_id,
@@ -91,12 +90,16 @@ async def create(
 
 
 async def create_worker(
-    tx: Tx, keyring: Keyring, name: str, lane: str, *, own: bool = False
+    tx: Tx, keyring: Keyring, name: str, lane: str, *, server: UUID | None = None
 ) -> tuple[UUID, str]:
-    """A new token for workers of a lane: its id, and its text, which is told this once."""
+    """A new token for workers of a lane: its id, and its text, which is told this once.
+
+    `server` names the one that starts the worker itself.
+    """
     token = make_key("SQUERO_WORKER_")
     digest = keyring.hmac("worker", token.encode())
-    return await tx.value("workers.create", name=name, lane=lane, hash=digest, own=own), token
+    worker_id = await tx.value("workers.create", name=name, lane=lane, hash=digest, server=server)
+    return worker_id, token
 
 
 async def find_worker(database: Database, keyring: Keyring, token: str) -> Worker:
@@ -117,26 +120,17 @@ class Callers:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+        self._known = Fresh(self._read, _FRESH_SECONDS)
 
     async def find(self, key: str) -> Caller:
         """Who stands behind this key; raises AuthenticationFailed."""
         if not well_formed(key):
             raise AuthenticationFailed
-        digest = self._keyring.hmac("key", key.encode())
-        read_at, caller = self._known.get(digest, (float("-inf"), None))
-        if time.monotonic() - read_at > _FRESH_SECONDS:
-            caller = await self._read(digest)
+        caller = await self._known.get(self._keyring.hmac("key", key.encode()))
         if caller is None:
             raise AuthenticationFailed
         return caller
 
     async def _read(self, digest: bytes) -> Caller | None:
-        read_at = time.monotonic()
         async with self._database.reading() as tx:
-            caller = await tx.one(Caller, "keys.caller", hash=digest)
-        self._known[digest] = (read_at, caller)
-        self._known.move_to_end(digest)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return caller
+            return await tx.one(Caller, "keys.caller", hash=digest)

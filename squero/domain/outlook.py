@@ -4,19 +4,15 @@ Everything here is an estimate for people, made from a snapshot of the lane that
 second old; nothing is decided by it.
 """
 
-import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
-from typing import Generic, TypeVar
 from uuid import UUID
 
 from squero.domain.catalog import FPS, Model
-from squero.store.db import Database, Tx
-
-K = TypeVar("K")
-V = TypeVar("V")
+from squero.domain.fresh import Fresh
+from squero.store.db import Database
 
 _LANE_FRESH_SECONDS = 1.0
 _TIMING_FRESH_SECONDS = 10.0
@@ -52,20 +48,26 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A lane a moment ago: who waits in it, and how many workers serve it."""
+    """A lane a moment ago: who waits in it, what is left of what renders, how many workers."""
 
     jobs: Turns
     time_us: Turns
     waiting_us: dict[UUID, int]
+    rendering_us: int
     workers: int
+
+    def wait_us(self, account_id: UUID, own_us: int, turn_us: int) -> int:
+        """How long until a job starts that has so much of its own account's before it."""
+        before_us = self.time_us.before(account_id, own_us, turn_us) + self.rendering_us
+        return before_us // max(1, self.workers)
 
 
 class Outlook:
     """Estimates from measured renders and a fresh look at the lanes."""
 
     def __init__(self, database: Database) -> None:
-        self._lanes = _Fresh(database, _read_lane, _LANE_FRESH_SECONDS)
-        self._timings = _Fresh(database, _read_timing, _TIMING_FRESH_SECONDS)
+        self._lanes = Fresh(partial(_read_lane, database), _LANE_FRESH_SECONDS)
+        self._timings = Fresh(partial(_read_timing, database), _TIMING_FRESH_SECONDS)
 
     async def render_us(self, model: Model, resolution: str, frames: int) -> int:
         """The P80 of the measured renders of this kind, or the catalogue's figure, in µs."""
@@ -76,52 +78,31 @@ class Outlook:
     async def wait_us(self, lane_id: str, account_id: UUID, render_us: int) -> int:
         """How long a job waits that this account queues now, in µs."""
         lane = await self._lanes.get(lane_id)
-        own = lane.waiting_us.get(account_id, 0)
-        return lane.time_us.before(account_id, own, render_us) // max(1, lane.workers)
+        return lane.wait_us(account_id, lane.waiting_us.get(account_id, 0), render_us)
 
     async def place(
         self, lane_id: str, account_id: UUID, own_ahead: int, render_us: int
     ) -> tuple[int, int]:
         """The position of a queued job (1 starts next), and its wait in µs."""
         lane = await self._lanes.get(lane_id)
-        own_us = own_ahead * render_us
-        wait_us = lane.time_us.before(account_id, own_us, render_us) // max(1, lane.workers)
+        wait_us = lane.wait_us(account_id, own_ahead * render_us, render_us)
         return 1 + lane.jobs.before(account_id, own_ahead, 1), wait_us
 
 
-async def _read_lane(tx: Tx, lane_id: str) -> Lane:
-    rows = await tx.all(Waiting, "shares.waiting", lane=lane_id)
-    workers = await tx.value("workers.serving", lane=lane_id)
+async def _read_lane(database: Database, lane_id: str) -> Lane:
+    async with database.reading() as tx:
+        rows = await tx.all(Waiting, "shares.waiting", lane=lane_id)
+        rendering_us = await tx.value("generations.rendering", lane=lane_id)
+        workers = await tx.value("workers.serving", lane=lane_id)
     waiting_us = {row.account_id: row.waiting_us for row in rows}
     jobs = Turns({row.account_id: row.queued for row in rows})
-    return Lane(jobs, Turns(waiting_us), waiting_us, workers)
+    return Lane(jobs, Turns(waiting_us), waiting_us, rendering_us, workers)
 
 
-async def _read_timing(tx: Tx, kind: tuple[str, str, int]) -> int | None:
+async def _read_timing(database: Database, kind: tuple[str, str, int]) -> int | None:
     model, resolution, frames = kind
-    value: int | None = await tx.value(
-        "generations.timing", model=model, resolution=resolution, frames=frames
-    )
+    async with database.reading() as tx:
+        value: int | None = await tx.value(
+            "generations.timing", model=model, resolution=resolution, frames=frames
+        )
     return value
-
-
-class _Fresh(Generic[K, V]):
-    """Values read from the database, each at most so old."""
-
-    def __init__(
-        self, database: Database, read: Callable[[Tx, K], Awaitable[V]], seconds: float
-    ) -> None:
-        self._database = database
-        self._read = read
-        self._seconds = seconds
-        self._known: dict[K, tuple[float, V]] = {}
-
-    async def get(self, key: K) -> V:
-        """The value, read again when it is too old."""
-        now = time.monotonic()
-        if key in self._known and now - self._known[key][0] < self._seconds:
-            return self._known[key][1]
-        async with self._database.reading() as tx:
-            value = await self._read(tx, key)
-        self._known[key] = (now, value)
-        return value

@@ -1,7 +1,6 @@
 """What a poll answers: work that goes on, the video, or why there is none."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import BinaryIO
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from anyio import to_thread
 
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Caller
+from squero.domain.polled import Generation
 from squero.domain.yard import Yard
 from squero.errors import (
     InferenceFailed,
@@ -44,42 +44,13 @@ class Video:
     reader: SealedReader
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A generation as its customer's poll sees it."""
-
-    queue_id: UUID
-    account_id: UUID
-    seq: int
-    model: str
-    lane: str
-    state: str
-    media: str | None
-    attempt: int
-    progress: float
-    failure: str | None
-    failure_message: str | None
-    estimate_us: int
-    expected_wait_us: int
-    key_day: date
-    wrapped_key: bytes | None
-    execution_ms: int
-    progressed_us: int | None
-    """How long the attempt had run when its progress was last written."""
-    since_us: int | None
-    """How long ago that was."""
-
-
 async def read(yard: Yard, caller: Caller, model: str, queue_id: str) -> Generation:
     """The caller's own generation; raises RequestNotFound for any other, whatever the reason."""
     try:
         known = UUID(queue_id)
     except ValueError:
         raise RequestNotFound from None
-    async with yard.database.reading() as tx:
-        generation = await tx.one(
-            Generation, "generations.read", queue_id=known, account_id=caller.account_id
-        )
+    generation = await yard.polls.ask((known, caller.account_id))
     if generation is None or generation.model != model:
         raise RequestNotFound
     return generation
@@ -89,7 +60,9 @@ async def working(yard: Yard, generation: Generation) -> Working:
     """How far the job is, and what is left of it."""
     position, remaining_us = None, _render_left_us(generation)
     if generation.state == "queued":
-        position, wait_us = await _place(yard, generation)
+        position, wait_us = await yard.outlook.place(
+            generation.lane, generation.account_id, generation.ahead, generation.estimate_us
+        )
         remaining_us += wait_us
     return Working(
         average_execution_ms=(generation.expected_wait_us + generation.estimate_us) // 1000,
@@ -141,16 +114,3 @@ def _render_left_us(generation: Generation) -> int:
         measured_us = (generation.progressed_us or 0) / progress * (1 - progress)
         left_us = trust * measured_us + (1 - trust) * left_us
     return max(0, round(left_us) - (generation.since_us or 0))
-
-
-async def _place(yard: Yard, generation: Generation) -> tuple[int, int]:
-    async with yard.database.reading() as tx:
-        ahead = await tx.value(
-            "generations.ahead",
-            lane=generation.lane,
-            account_id=generation.account_id,
-            seq=generation.seq,
-        )
-    return await yard.outlook.place(
-        generation.lane, generation.account_id, ahead, generation.estimate_us
-    )

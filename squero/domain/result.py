@@ -28,7 +28,7 @@ async def take(yard: Yard, worker: Worker, of: Attempt, video: AsyncIterator[byt
     sealing, role = Sealing(of.queue_id, generation_key), f"result/{of.attempt}"
     draft = await to_thread.run_sync(yard.folder.create, sealing.name(role))
     try:
-        size = await _seal(draft, sealing.key(role), video)
+        await _seal(draft, sealing.key(role), video)
         await look_at_clip(yard.sandbox, SealedFile(draft.fileno(), sealing.key(role)), _shot(of))
         await to_thread.run_sync(_publish, draft)
     except BadMedia as bad:
@@ -36,14 +36,33 @@ async def take(yard: Yard, worker: Worker, of: Attempt, video: AsyncIterator[byt
         raise InvalidRequest([Issue((), bad.message)]) from None
     finally:
         draft.close()
-    await attempt.finish(yard, worker, of.queue_id, of.attempt, size)
+    try:
+        await attempt.finish(yard, worker, of.queue_id, of.attempt)
+    except StaleAttempt:
+        await _settle(yard, worker, of, sealing.name(role))
 
 
-async def _seal(draft: Draft, key: bytes, video: AsyncIterator[bytes]) -> int:
+async def _settle(yard: Yard, worker: Worker, of: Attempt, name: str) -> None:
+    """Nothing when another upload of this attempt has finished it; raises StaleAttempt if not.
+
+    A video that nobody will be served goes: no other attempt writes under its name.
+    """
+    try:
+        now = await attempt.read(yard, worker, of.queue_id, of.attempt)
+    except StaleAttempt:
+        await to_thread.run_sync(yard.folder.delete, name)
+        raise
+    if now.state != "completed":
+        raise StaleAttempt
+    if now.media != "kept":
+        await to_thread.run_sync(yard.folder.delete, name)
+
+
+async def _seal(draft: Draft, key: bytes, video: AsyncIterator[bytes]) -> None:
     writer = SealedWriter(draft.fileno(), key)
     async for part in video:
         await to_thread.run_sync(writer.write, part)
-    return await to_thread.run_sync(writer.finish)
+    await to_thread.run_sync(writer.finish)
 
 
 def _publish(draft: Draft) -> None:

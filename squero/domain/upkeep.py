@@ -1,6 +1,7 @@
 """Upkeep: what has expired goes, what was left over is swept, and the books are looked at."""
 
 import os
+import re
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -19,6 +20,11 @@ _DAY_HOURS = 24
 _SWEEP_AT_ONCE = 1000
 _GRACE_SECONDS = 3600.0
 """Objects younger than this may belong to a call that has yet to commit its row."""
+
+
+_OBJECT = re.compile(
+    r"generations/(?P<queue_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<role>[a-z]+)(/[^/]+)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +99,17 @@ async def _sweep_one(yard: Yard, queue_id: UUID, state: str | None, roles: set[s
 
 def _is_young(yard: Yard, queue_id: UUID) -> bool:
     for name in yard.folder.names(f"generations/{queue_id}"):
-        with suppress(ObjectMissing), yard.folder.open(name) as file:
+        # A name that is none of ours is no object, and says nothing.
+        with suppress(ObjectMissing, ValueError), yard.folder.open(name) as file:
             if time.time() - os.fstat(file.fileno()).st_mtime < _GRACE_SECONDS:
                 return True
     return False
 
 
 def _stored(yard: Yard) -> dict[UUID, set[str]]:
-    """What lies in the media store: each generation's kinds of objects."""
+    """What lies in the media store: each generation's kinds of objects; no files but ours."""
     stored: defaultdict[UUID, set[str]] = defaultdict(set)
     for name in yard.folder.names("generations"):
-        _, queue_id, role, *_ = name.split("/")
-        stored[UUID(queue_id)].add(role)
+        if ours := _OBJECT.fullmatch(name):
+            stored[UUID(ours["queue_id"])].add(ours["role"])
     return stored

@@ -103,6 +103,13 @@ class Keyring:
         """A generation's key as it may be stored; makes the day's key when there is none yet."""
         return seal(self._day_key(day, create=True), generation_key, _purpose(day))
 
+    def wrap_at_once(self, generation_key: bytes, day: date) -> bytes | None:
+        """The same without blocking; None where the day's key must be read: then use `wrap`."""
+        key, until = self._days.get(day, (b"", 0.0))
+        if time.monotonic() >= until:
+            return None
+        return seal(key, generation_key, _purpose(day))
+
     def unwrap(self, wrapped: bytes, day: date) -> bytes:
         """The generation's key again; raises KeyForgotten, or SealBroken for a changed one."""
         return open_sealed(self._day_key(day, create=False), wrapped, _purpose(day))

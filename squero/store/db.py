@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, LiteralString, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
@@ -28,25 +28,22 @@ class Tx:
 
     async def one(self, row: type[Row], name: str, /, **values: object) -> Row | None:
         """The one row of a named statement as `row(**columns)`, or None: the answer is no."""
-        async with self._cursor(row) as cursor:
-            await cursor.execute(_text(name), values)
-            return await cursor.fetchone()
+        cursor = self._connection.cursor(row_factory=class_row(row))
+        await cursor.execute(_text(name), values)
+        return await cursor.fetchone()
 
     async def all(self, row: type[Row], name: str, /, **values: object) -> Sequence[Row]:
         """Every row of a named statement."""
-        async with self._cursor(row) as cursor:
-            await cursor.execute(_text(name), values)
-            return await cursor.fetchall()
+        cursor = self._connection.cursor(row_factory=class_row(row))
+        await cursor.execute(_text(name), values)
+        return await cursor.fetchall()
 
     async def value(self, name: str, /, **values: object) -> Any:
         """The first column of the first row, or None when there is no row."""
-        async with self._connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(_text(name), values)
-            row = await cursor.fetchone()
-            return None if row is None else row[0]
-
-    def _cursor(self, row: type[Row]) -> AsyncCursor[Row]:
-        return self._connection.cursor(row_factory=class_row(row))
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        await cursor.execute(_text(name), values)
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
 
 
 class Database:
@@ -92,8 +89,12 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
         """A connection for statements that stand alone."""
-        async with self._pool.connection() as connection:
+        # `connection()` would end a transaction that none of these statements has begun.
+        connection = await self._pool.getconn()
+        try:
             yield Tx(connection)
+        finally:
+            await self._pool.putconn(connection)
 
 
 def _text(name: str) -> LiteralString:

@@ -65,7 +65,8 @@ def start(home: Path, *, wait_seconds: float = 600.0) -> Cluster:
     """Joins the server of this home, or makes and starts it; blocks until it answers.
 
     A start after a crash takes as long as recovery takes, up to `wait_seconds`. The server
-    outlives a caller that is killed; the next one joins it. Raises EmbeddedError.
+    outlives a caller that is killed; the next one joins it. One that is interrupted while it waits
+    stops the server unless others share it. Raises EmbeddedError.
     """
     deadline = time.monotonic() + wait_seconds
     home = _make_home(home)
@@ -79,8 +80,11 @@ def start(home: Path, *, wait_seconds: float = 600.0) -> Cluster:
             _trim_log(home)
             _await_answer(home, sockets, identity, deadline)
             return Cluster(home, sockets, lock)
-        except BaseException:
+        except EmbeddedError:
             os.close(lock)
+            raise
+        except BaseException:
+            _withdraw(home, lock)
             raise
 
 
@@ -262,22 +266,53 @@ def _postmaster_pid(home: Path, sockets: Path) -> int:
         )
 
 
+def _starting_pid(home: Path) -> int:
+    """The process that is about to listen, or 0: a pid file may be older, or of another machine."""
+    data = home / "postgres"
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        return pid if _stands_in(Path(f"/proc/{pid}")) == data else 0
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def _shut_down(home: Path) -> None:
     """Stops the server: open transactions are rolled back; after a minute, without a checkpoint.
 
     Raises EmbeddedError when it lives on even then.
     """
     for how in (signal.SIGINT, signal.SIGQUIT):
-        with suppress(OSError):
-            # 0: it runs in a container that shares our home, and dies with that.
-            if pid := _postmaster_pid(home, _find_sockets(home)):
-                os.kill(pid, how)
-        deadline = time.monotonic() + STOP_SECONDS
+        told, deadline = False, time.monotonic() + STOP_SECONDS
         while _is_alive(home / "postgres") and time.monotonic() < deadline:
+            # One that has only just been launched cannot be told yet.
+            told = told or _tell(home, how)
             time.sleep(POLL_SECONDS)
         if not _is_alive(home / "postgres"):
             return _sweep_sockets(home)
     raise EmbeddedError(f"PostgreSQL in {home} does not stop.")
+
+
+def _tell(home: Path, how: signal.Signals) -> bool:
+    """Sends the postmaster a signal; whether there is one to send it to."""
+    try:
+        pid = _postmaster_pid(home, _find_sockets(home))
+    except (OSError, ValueError, IndexError):
+        pid = _starting_pid(home)
+    # 0: it runs in a container that shares our home, and dies with that; or it is not there yet.
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
+    return bool(pid)
+
+
+def _withdraw(home: Path, lock: int) -> None:
+    """Gives up a start that was interrupted; a server that nobody shares goes with it."""
+    try:
+        with suppress(FileNotFoundError):  # the data folder was not made yet
+            if _try_lock(lock, fcntl.LOCK_EX) and _is_alive(home / "postgres"):
+                _shut_down(home)
+    finally:
+        os.close(lock)
 
 
 def _sweep_sockets(home: Path) -> None:

@@ -16,6 +16,10 @@ MODEL_TYPES = (
     "all",
     "code",
 )
+"""What GET /models may be asked for."""
+
+NAMED_TYPES = MODEL_TYPES[:-2]
+"""What traits and compatibility_mapping may be asked for."""
 
 
 class VideoConstraints(BaseModel):
@@ -27,6 +31,10 @@ class VideoConstraints(BaseModel):
     durations: list[str]
     audio: bool
     audio_configurable: bool
+    audio_input: bool
+    """Whether it takes `audio_url`."""
+    video_input: bool
+    """Whether it takes `video_url`."""
     prompt_character_limit: int
 
 
@@ -58,3 +66,11 @@ class ModelsAnswer(BaseModel):
     object: Literal["list"] = "list"
     type: str
     data: list[ModelAnswer]
+
+
+class NamesAnswer(BaseModel):
+    """GET /models/traits and /models/compatibility_mapping: names, and the models behind them."""
+
+    object: Literal["list"] = "list"
+    type: str
+    data: dict[str, str]

@@ -3,6 +3,9 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +20,7 @@ from .conftest import (
     Server,
     Start,
     assert_books,
+    environment,
     family,
     is_gone,
     probe,
@@ -136,3 +140,73 @@ def test_a_remote_worker_outlives_the_server(start: Start, tmp_path: Path) -> No
     assert len(remote.said("rendering")) == 1
     assert remote.end() == 0
     assert_books(home, "0.05")
+
+
+def started(home: Path, *words: str) -> subprocess.Popen[bytes]:
+    """A command that has launched the database of this home, and has not got to its work yet."""
+    command = subprocess.Popen(
+        [sys.executable, "-m", "squero", *words, "--home", str(home)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+    )
+    record = home / "postgres" / "postmaster.pid"
+    while not record.exists():
+        assert command.poll() is None
+    return command
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "words", [("serve", "--port", "0"), ("workers", "list")], ids=["serve", "short"]
+)
+def test_while_it_starts(tmp_path: Path, how: signal.Signals, words: tuple[str, ...]) -> None:
+    home = tmp_path / "home"
+    embedded.start(home).stop()
+    command = started(home, *words)
+    command.send_signal(how)
+    _, said = command.communicate(timeout=40)
+    assert command.returncode == 0 if words[0] == "serve" else command.returncode != 0
+    assert b"Traceback" not in said
+    assert not embedded._is_alive(home / "postgres")
+
+
+def test_a_slow_upload(start: Start, tmp_path: Path) -> None:
+    """It is ended in a moment, and nothing of it is in the log."""
+    server = start(Server, tmp_path / "home", "--workers", "0")
+    customer = Customer(server)
+    place = urlsplit(server.url)
+    with socket.create_connection((place.hostname, place.port)) as line:
+        line.sendall(
+            b"POST /api/v1/video/queue HTTP/1.1\r\nhost: squero\r\n"
+            b"content-type: application/json\r\nauthorization: Bearer %b\r\n"
+            b'content-length: 1000\r\nexpect: 100-continue\r\n\r\n{"model":' % customer.key.encode()
+        )
+        assert b" 100 " in line.recv(4096)
+        began = time.monotonic()
+        server.popen.send_signal(signal.SIGTERM)
+        answer = line.recv(4096)
+        assert server.popen.wait(40) == 0
+        assert time.monotonic() - began < 8
+    assert b" 503 " in answer
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "Cancel" not in log
+
+
+def test_no_token_of_a_killed_server_stays_in_force(
+    start: Start, tmp_path: Path, database_url: str
+) -> None:
+    home, env = tmp_path / "home", {"SQUERO_DATABASE_URL": database_url}
+    for _ in range(3):
+        server = start(Server, home, env=env).await_ready()
+        for pid in family(server.pid):
+            os.kill(pid, signal.SIGKILL)
+        server.popen.wait()
+    server = start(Server, home, env=env).await_ready()
+    with psycopg.connect(database_url) as database:
+        rows = database.execute("SELECT name, revoked_at IS NULL FROM workers").fetchall()
+    assert rows == [("own 0", True)]
+    assert server.end() == 0

@@ -2,7 +2,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -336,3 +336,103 @@ async def dripping(connection: Connection) -> None:
     while True:
         await asyncio.sleep(0.02)
         await connection.send(b"b")
+
+
+class TestStopping:
+    """What a server that stops does with what is under way, without a word in its log."""
+
+    @pytest.fixture(autouse=True)
+    def silent(self, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+        yield
+        assert [record.getMessage() for record in caplog.records if record.levelno > 20] == []
+
+    async def test_a_dripping_body_is_ended_with_a_word(self) -> None:
+        asked = asyncio.Event()
+
+        async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.set()
+            await echo(scope, receive, send)
+
+        async with stoppable(upload) as (port, stop), connected(port) as connection:
+            await connection.send(post("Content-Length: 1000") + b"b")
+            drip = asyncio.create_task(dripping(connection))
+            await asked.wait()
+            began = time.monotonic()
+            stopped = asyncio.create_task(stop())
+            status, body = await connection.answer()
+            await stopped
+            drip.cancel()
+            assert time.monotonic() - began < 2
+            assert (status, json.loads(body)) == (
+                503,
+                {"error": "The server is stopping. Please try again."},
+            )
+
+    async def test_a_body_that_nobody_waits_for(self) -> None:
+        async with stoppable(too_large) as (port, stop), connected(port) as connection:
+            await connection.send(post("Content-Length: 1000") + b"b")
+            assert (await connection.answer())[0] == 413
+            drip = asyncio.create_task(dripping(connection))
+            began = time.monotonic()
+            await stop()
+            drip.cancel()
+            assert time.monotonic() - began < 2
+
+    async def test_an_answer_goes_on(self) -> None:
+        asked, told = asyncio.Event(), asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await whole_body(receive)
+            asked.set()
+            await told.wait()
+            await answer(send, b"at last")
+
+        async with stoppable(slow) as (port, stop), connected(port) as connection:
+            await connection.send(post("Content-Length: 1") + b"b")
+            await asked.wait()
+            stopped = asyncio.create_task(stop())
+            await asyncio.sleep(0.3)
+            assert not stopped.done()
+            told.set()
+            assert await connection.answer() == (200, b"at last")
+            await stopped
+
+    async def test_an_answer_that_nobody_reads_is_ended(self) -> None:
+        asked = asyncio.Event()
+
+        async def large(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.set()
+            await answer(send, bytes(50_000_000))
+
+        async with (
+            stoppable(large, last_seconds=SOON) as (port, stop),
+            connected(port) as connection,
+        ):
+            connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await connection.send(get())
+            await asked.wait()
+            began = time.monotonic()
+            await stop()
+            assert SOON <= time.monotonic() - began < SOON + 2
+
+
+@asynccontextmanager
+async def stoppable(
+    app: App, **deadlines: float
+) -> AsyncIterator[tuple[int, Callable[[], Awaitable[None]]]]:
+    """The port of a real server, and what stops it as SIGTERM does."""
+    late = dict.fromkeys(("head_seconds", "body_seconds", "linger_seconds"), LATE)
+    protocol = type("TestedProtocol", (Protocol,), late | deadlines)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(app, http=protocol, lifespan="off", timeout_graceful_shutdown=5))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def stop() -> None:
+        server.should_exit = True
+        await task
+
+    try:
+        yield listener.getsockname()[1], stop
+    finally:
+        await stop()
+        listener.close()

@@ -49,5 +49,34 @@ class TestList:
             "aspect_ratios": [],
             "audio": True,
             "audio_configurable": False,
+            "audio_input": True,
+            "video_input": False,
             "prompt_character_limit": 2500,
         }
+        assert entry["model_spec"]["offline"] is False
+
+    async def test_says_what_a_video_model_takes(self, http):
+        listed = (await http.get("/api/v1/models?type=video")).json()["data"]
+        entry = next(one for one in listed if one["id"] == "motion-video-to-video")
+        constraints = entry["model_spec"]["constraints"]
+        assert (constraints["model_type"], constraints["video_input"]) == ("video", True)
+
+
+@pytest.mark.parametrize("call", ["traits", "compatibility_mapping"])
+class TestNames:
+    async def test_there_are_none(self, http, call):
+        for query, kind in (("", "text"), ("?type=video", "video"), ("?type=image", "image")):
+            answer = await http.get(f"/api/v1/models/{call}{query}")
+            assert answer.status_code == 200
+            assert answer.json() == {"object": "list", "type": kind, "data": {}}
+
+    @pytest.mark.parametrize("kind", ["smell", "all", "code", ""])
+    async def test_of_an_unknown_type(self, http, call, kind):
+        answer = await http.get(f"/api/v1/models/{call}", params={"type": kind})
+        assert answer.status_code == 400
+        assert answer.json()["issues"][0]["path"] == ["type"]
+
+    async def test_head_and_a_wrong_key(self, http, call):
+        wrong = {"authorization": "Bearer wrong"}
+        answer = await http.head(f"/api/v1/models/{call}", headers=wrong)
+        assert (answer.status_code, answer.content) == (200, b"")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from squero.api import scanner as module
-from squero.api.scanner import Scanner
+from squero.api.scanner import DEPTH_LIMIT, STRUCTURE_LIMIT, Scanner, is_plain
 from squero.errors import InvalidJson, InvalidRequest, PayloadTooLarge
 from squero.media.spool import Spool
 
@@ -255,3 +255,36 @@ class TestLimits:
         with pytest.raises((InvalidJson, PayloadTooLarge)):
             for _ in range(10_000):
                 scanner.feed(b"x" * 1000)
+
+
+class TestIsPlain:
+    @pytest.mark.parametrize(
+        "document",
+        [
+            b'{"model": "m", "audio": true, "prompt": "metadata: see data:image"}',
+            b"[" * DEPTH_LIMIT + b"]" * DEPTH_LIMIT,
+            b" " * STRUCTURE_LIMIT,
+            b"",
+        ],
+    )
+    def test_what_the_scanner_would_leave_as_it_is(self, document: bytes) -> None:
+        assert is_plain(document)
+        scanner = Scanner()
+        scanner.feed(document)
+        scanner.finish()
+        assert (bytes(scanner.json), scanner.payloads) == (document, {})
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            b'{"a": "data:image/png;base64,QQ=="}',
+            b'{"a": "DaTa:,"}',
+            b'{"a": "\\u0064ata:image/png;base64,QQ=="}',
+            b'{"a": "d\\u0041ta\\u003aimage/png;base64,QQ=="}',
+            b"[" * (DEPTH_LIMIT + 1),
+            b'{"a":' * (DEPTH_LIMIT + 1),
+            b" " * (STRUCTURE_LIMIT + 1),
+        ],
+    )
+    def test_what_must_be_scanned(self, document: bytes) -> None:
+        assert not is_plain(document)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from squero.app import Application
+from squero.domain import upkeep
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -142,12 +143,26 @@ class TestQueue:
         assert answer.status_code == 400
         assert answer.json()["details"]["_errors"]
 
-    @pytest.mark.parametrize("field", ["audio_url", "video_url"])
-    async def test_refuses_media_that_no_model_takes(self, customer, field):
+    @pytest.mark.parametrize("field", ["audio_url", "video_url", "image_url"])
+    async def test_refuses_media_that_the_model_does_not_take(self, customer, field):
         sound = "data:audio/wav;base64," + base64.b64encode(b"RIFF").decode()
         for value in ("https://a.test/b", sound):
-            answer = await customer.post("queue", TEXT | {field: value})
+            asked = TEXT | {"model": "longcat-text-to-video", field: value}
+            answer = await customer.post("queue", asked)
             assert issue(answer)["message"] == f"This model does not support {field}"
+
+    async def test_names_the_model_in_a_header(self, customer):
+        for answer in (
+            await customer.post("queue", TEXT),
+            await customer.post("queue", TEXT | {"duration": "7s"}),
+            await customer.post("quote", TEXT),
+            await customer.post("retrieve", NOWHERE),
+            await customer.post("complete", NOWHERE),
+        ):
+            assert answer.headers["x-venice-model-id"] == TEXT["model"]
+            assert answer.headers["x-venice-model-name"] == "Motion (text to video)"
+        unknown = await customer.post("queue", TEXT | {"model": "nix"})
+        assert "x-venice-model-id" not in unknown.headers
 
     async def test_of_an_unknown_model(self, customer):
         answer = await customer.post("queue", TEXT | {"model": "motion-txt-to-video"})
@@ -446,3 +461,26 @@ class TestComplete:
             assert (await customer.post("complete", job)).json() == {"success": True}
         assert (await customer.retrieve(job)).status_code == 404
         assert not stored()
+
+    @pytest.mark.parametrize("kind", ["bad_input", "crash"])
+    async def test_of_a_failed_job_changes_nothing(self, customer, hand, kind):
+        job = await customer.queue()
+        for _ in range(1 if kind == "bad_input" else 3):
+            await hand.fail(await hand.take(), kind, "The picture is upside down")
+        before = await customer.retrieve(job)
+        assert before.json()["credits_refunded"] is True
+        for _ in range(2):
+            assert (await customer.post("complete", job)).json() == {"success": True}
+        after = await customer.retrieve(job)
+        assert (after.status_code, after.content) == (before.status_code, before.content)
+
+    async def test_of_what_has_expired(self, customer, finished, yard):
+        job = await finished()
+        async with yard.database.transaction() as tx:
+            await tx._connection.execute("UPDATE generations SET expires_at = now()")
+        await upkeep.expire(yard)
+        for _ in range(2):
+            answer = await customer.retrieve(job)
+            assert answer.status_code == 404
+            assert answer.json()["error"].startswith("Media could not be found")
+        assert (await customer.post("complete", job)).json() == {"success": True}

@@ -247,6 +247,53 @@ class TestResult:
         await hand.call("POST", f"{path}/hand-back")
         assert (await hand.upload(path, film)).status_code == 409
 
+    async def test_sent_four_times_at_once(self, customer, hand, film, yard, stored):
+        job = await customer.queue()
+        path = await hand.take()
+        answers = await asyncio.gather(*(hand.upload(path, film) for _ in range(4)))
+        assert [answer.status_code for answer in answers] == [204] * 4
+        assert (await state(yard, job))[:3] == ("completed", 0, 1)
+        assert [file.name for file in stored()] == ["1"]
+        assert (await customer.retrieve(job)).headers["content-type"] == "video/mp4"
+
+    async def test_whose_attempt_ends_meanwhile_leaves_nothing(
+        self, customer, hand, film, yard, stored, monkeypatch
+    ):
+        job = await customer.queue()
+        path = await hand.take()
+        finish = attempt.finish
+
+        async def late(*of):
+            await hand.call("POST", f"{path}/hand-back")
+            again = await hand.take()
+            monkeypatch.setattr(attempt, "finish", finish)
+            assert (await hand.upload(again, film)).status_code == 204
+            left = await asyncio.to_thread(stored)
+            assert sorted(file.name for file in left) == ["1", "2"]
+            await finish(*of)
+
+        monkeypatch.setattr(attempt, "finish", late)
+        assert (await hand.upload(path, film)).status_code == 409
+        assert [file.name for file in stored()] == ["2"]
+        assert (await state(yard, job))[:3] == ("completed", 0, 2)
+
+    async def test_repeated_after_its_video_was_deleted_leaves_nothing(
+        self, customer, hand, film, stored, monkeypatch
+    ):
+        job = await customer.queue()
+        path = await hand.take()
+        finish = attempt.finish
+
+        async def repeated(*of):
+            monkeypatch.setattr(attempt, "finish", finish)
+            assert (await hand.upload(path, film)).status_code == 204
+            assert (await customer.post("complete", job)).status_code == 200
+            await finish(*of)
+
+        monkeypatch.setattr(attempt, "finish", repeated)
+        assert (await hand.upload(path, film)).status_code == 204
+        assert stored() == []
+
     async def test_that_breaks_off_changes_nothing(self, customer, hand, house, film, stored):
         job = await customer.queue()
         path = await hand.take()

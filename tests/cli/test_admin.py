@@ -50,7 +50,9 @@ class TestCreateKey:
             admin.create_key(home, "marina", "inference", "", "1")
         assert "marina" in refusal(capsys)
 
-    @pytest.mark.parametrize("credit", ["", "much", "-1", "0", "0.0000001", "nan"])
+    @pytest.mark.parametrize(
+        "credit", ["", "much", "-1", "0", "0.0000001", "nan", "Infinity", "1e30", "1e999999999"]
+    )
     def test_credit_that_is_none(self, home: Path, capsys: Captured, credit: str) -> None:
         with pytest.raises(SystemExit, match="2"):
             admin.create_key(home, None, "inference", "", credit)
@@ -61,8 +63,70 @@ class TestCreateKey:
             admin.create_key(home, None, "master", "", None)
         assert "inference or admin" in refusal(capsys)
 
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [("--account", ("\udcff", "inference", "")), ("--description", (None, "admin", "\udcff"))],
+    )
+    def test_text_that_is_no_text(
+        self, home: Path, capsys: Captured, name: str, words: tuple[str, str, str]
+    ) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            admin.create_key(home, *words, None)
+        assert f"{name} is not UTF-8" in refusal(capsys)
+
+
+class TestCredit:
+    def test_adds(self, home: Path, database_url: str, capsys: Captured) -> None:
+        admin.create_key(home, "marina", "inference", "", "2.5")
+        capsys.readouterr()
+        admin.add_credit(home, "marina", "0.25")
+        assert "Added 0.25 USD to marina." in capsys.readouterr().err
+        with psycopg.connect(database_url) as database:
+            rows = database.execute("SELECT available_micros FROM balances").fetchall()
+            transfers = database.execute("SELECT sum(amount_micros) FROM transfers").fetchall()
+        assert rows == transfers == [(2_750_000,)]
+
+    def test_for_nobody(self, home: Path, capsys: Captured) -> None:
+        with pytest.raises(SystemExit, match="1"):
+            admin.add_credit(home, "marina", "1")
+        assert "There is no account marina." in refusal(capsys)
+
+    def test_for_an_unmetered_account(
+        self, home: Path, database_url: str, capsys: Captured
+    ) -> None:
+        admin.create_key(home, "marina", "inference", "", None)
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="1"):
+            admin.add_credit(home, "marina", "1")
+        assert "marina is unmetered" in refusal(capsys)
+        with psycopg.connect(database_url) as database:
+            assert database.execute("SELECT count(*) FROM transfers").fetchall() == [(0,)]
+
+    @pytest.mark.parametrize(
+        "usd", ["", "much", "-1", "0", "0.0000001", "nan", "-Infinity", "1e30", "1000000001"]
+    )
+    def test_of_nothing(self, home: Path, capsys: Captured, usd: str) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            admin.add_credit(home, "marina", usd)
+        assert refusal(capsys).startswith("USD")
+
+    def test_name_that_is_no_text(self, home: Path, capsys: Captured) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            admin.add_credit(home, "\udcff", "1")
+        assert "ACCOUNT is not UTF-8" in refusal(capsys)
+
 
 class TestWorkers:
+    @pytest.mark.parametrize(
+        ("name", "words"), [("NAME", ("\udcff", "default")), ("--lane", ("barge", "\udcff"))]
+    )
+    def test_text_that_is_no_text(
+        self, home: Path, capsys: Captured, name: str, words: tuple[str, str]
+    ) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            admin.create_worker(home, *words)
+        assert f"{name} is not UTF-8" in refusal(capsys)
+
     def test_create_list_revoke(self, home: Path, capsys: Captured) -> None:
         admin.create_worker(home, "barge", "default")
         made = capsys.readouterr()

@@ -69,6 +69,31 @@ def test_a_setting_of_the_environment(tmp_path: Path) -> None:
     assert "for ever" not in said
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "squero.test"])
+def test_development_for_others(tmp_path: Path, host: str) -> None:
+    code, said = refused(tmp_path, "--dev", "--host", host)
+    assert code == 1
+    assert "--dev" in said
+    assert host in said
+    assert not (tmp_path / "serve.lock").exists()
+
+
+def test_terms_that_are_not_there(tmp_path: Path, database_url: str) -> None:
+    terms = str(tmp_path / "terms")
+    code, said = refused(
+        tmp_path, SQUERO_DATABASE_URL=database_url, SQUERO_REFUSED_TERMS_FILE=terms
+    )
+    assert code == 1
+    assert terms in said
+
+
+@pytest.mark.parametrize("hosts", ["https://a.test", "1.2.3"])
+def test_allowed_hosts_that_are_none(tmp_path: Path, database_url: str, hosts: str) -> None:
+    code, said = refused(tmp_path, SQUERO_DATABASE_URL=database_url, SQUERO_ALLOWED_HOSTS=hosts)
+    assert code in (1, 2)
+    assert "allowed_hosts" in said
+
+
 def test_home_that_is_a_file(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("")

@@ -179,11 +179,18 @@ class TestImage:
     def test_real_type(self, data: bytes, kind: str, yard: Yard, tmp_path: Path) -> None:
         image = tmp_path / "picture.gif"
         image.write_bytes(data)
-        run("a", image=image)
+        run("a", image=str(image))
         _, sent = yard.heard[1]
         assert sent["model"] == "motion-image-to-video"
         assert sent["image_url"].startswith(f"data:{kind};base64,")
         assert "image_url" not in yard.heard[0][1]
+
+    @pytest.mark.parametrize("url", ["https://a.test/b.png?c=d", "HTTP://a.test"])
+    def test_url(self, url: str, yard: Yard) -> None:
+        run("a", image=url)
+        _, sent = yard.heard[1]
+        assert (sent["model"], sent["image_url"]) == ("motion-image-to-video", url)
+        assert url not in str(yard.heard[0])
 
     @pytest.mark.parametrize("data", [b"GIF89a", b"", None])
     def test_unusable(
@@ -192,7 +199,7 @@ class TestImage:
         image = Path("picture.png")
         if data is not None:
             image.write_bytes(data)
-        stops(2, "a", image=image)
+        stops(2, "a", image=str(image))
         assert "picture.png" in capsys.readouterr().err
         assert yard.calls == []
 

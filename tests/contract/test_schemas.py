@@ -55,6 +55,10 @@ class TestAnswers:
     async def test_models(self, http, query):
         check("/models", await http.get(f"/api/v1/models{query}"))
 
+    @pytest.mark.parametrize("call", ["traits", "compatibility_mapping"])
+    async def test_names_of_models(self, http, call):
+        check(f"/models/{call}", await http.get(f"/api/v1/models/{call}?type=video"))
+
     async def test_estimates_are_whole_milliseconds(self, call, monkeypatch):
         job = (await call("queue", TEXT)).json()
 

@@ -72,12 +72,13 @@ class Play:
     def __init__(self, yard, sql) -> None:
         self.yard = yard
         self.sql = sql
-        self.instance = uuid4()
+        self.server = uuid4()
 
     async def hire(self, lane="default", *, own=False):
         """A worker of a lane."""
         async with self.yard.database.transaction() as tx:
-            _, token = await keys.create_worker(tx, self.yard.keyring, "w", lane, own=own)
+            server = self.server if own else None
+            _, token = await keys.create_worker(tx, self.yard.keyring, "w", lane, server=server)
         return await keys.find_worker(self.yard.database, self.yard.keyring, token)
 
     async def queue(self, tenant, key=None, request=TEXT, **terms):
@@ -87,7 +88,7 @@ class Play:
 
     async def claim(self, worker, warm=()):
         """The next job, or None."""
-        found = await attempt.claim(self.yard, worker, self.instance, warm)
+        found = await attempt.claim(self.yard, worker, warm)
         return None if found is None else found.claimed
 
     async def rendering(self, tenant, worker, **terms):
@@ -98,7 +99,7 @@ class Play:
         return claimed
 
     async def finish(self, worker, claimed):
-        await attempt.finish(self.yard, worker, claimed.queue_id, claimed.attempt, 1000)
+        await attempt.finish(self.yard, worker, claimed.queue_id, claimed.attempt)
 
     async def fail(self, worker, claimed, kind="crash", message=None):
         await attempt.fail(self.yard, worker, claimed.queue_id, claimed.attempt, kind, message)

@@ -1,5 +1,8 @@
 """A worker's verbs and the clock's: fences, strikes, leases."""
 
+import asyncio
+from uuid import uuid4
+
 import pytest
 
 from squero.domain import attempt, generation, upkeep
@@ -32,13 +35,20 @@ async def calm(yard, look):
     await look(2 * yard.settings.lease_seconds)
 
 
+async def waits_for_a_lock(play):
+    """Returns when somebody waits for a lane."""
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while not await play.sql(waiting):
+        await asyncio.sleep(0.01)
+
+
 async def report_all(yard, worker, queue_id, number):
     """Everything a worker can say of an attempt; each must be refused."""
     of = (yard, worker, queue_id, number)
     with pytest.raises(StaleAttempt):
         await attempt.progress(*of, 0.5)
     with pytest.raises(StaleAttempt):
-        await attempt.finish(*of, 1000)
+        await attempt.finish(*of)
     for kind in ("crash", "bad_input", "out_of_memory"):
         with pytest.raises(StaleAttempt):
             await attempt.fail(*of, kind, "words")
@@ -201,6 +211,23 @@ class TestReap:
         assert await look(yard.settings.lease_seconds - 2) == 0
         assert await look(2) == 1
 
+    async def test_starts_over_and_over_keep_no_lease(self, yard, play, tenant, worker, look):
+        """Another server starts every two seconds, for ever."""
+        await play.rendering(tenant, worker)
+        lost = 0
+        for _ in range(0, 3 * yard.settings.lease_seconds, 2):
+            await attempt.hush(yard)
+            lost += await look(2)
+        assert lost == 1
+
+    async def test_a_later_start_is_quiet_again(self, yard, play, tenant, worker, look):
+        await attempt.hush(yard)
+        await look(2 * yard.settings.lease_seconds)
+        await play.rendering(tenant, worker)
+        await look(4)
+        await attempt.hush(yard)
+        assert await look(yard.settings.lease_seconds - 2) == 0
+
     async def test_nothing_for_one_lease_after_an_outage(
         self, yard, play, tenant, worker, look, pass_time
     ):
@@ -229,14 +256,42 @@ class TestReleaseOwn:
         mine, other = await play.hire(own=True), await play.hire(own=True)
         others = await play.rendering(tenant, worker)
         first, second = await play.rendering(tenant, mine), await play.rendering(tenant, other)
-        assert await attempt.release_own(yard, mine.worker_id) == 1
+        assert await attempt.release_own(yard, play.server, mine.worker_id) == 1
         states = [(await play.row(one.queue_id))["state"] for one in (others, first, second)]
         assert states == ["rendering", "queued", "rendering"]
-        assert await attempt.release_own(yard) == 1
+        assert await play.claim(mine) is None
+        assert await attempt.release_own(yard, play.server) == 1
         assert (await play.row(second.queue_id))["state"] == "queued"
         assert (await play.row(others.queue_id))["state"] == "rendering"
         in_force = await play.sql("SELECT id FROM workers WHERE revoked_at IS NULL")
         assert [row["id"] for row in in_force] == [worker.worker_id]
+
+    async def test_no_other_servers(self, yard, play, tenant):
+        mine = await play.hire(own=True)
+        await play.rendering(tenant, mine)
+        assert await attempt.release_own(yard, uuid4()) == 0
+        assert await attempt.release_own(yard, uuid4(), mine.worker_id) == 0
+        assert len(await play.sql("SELECT 1 FROM workers WHERE revoked_at IS NULL")) == 1
+        assert await attempt.release_own(yard, play.server) == 1
+
+    async def test_leaves_no_heap_of_tokens(self, yard, play):
+        for _ in range(3):
+            await play.hire(own=True)
+            await attempt.release_own(yard, play.server)
+        assert await play.sql("SELECT 1 FROM workers") == []
+
+    async def test_takes_back_what_a_claim_under_way_takes(self, yard, play, tenant, database_url):
+        mine = await play.hire(own=True)
+        queue_id = await play.queue(tenant)
+        async with yard.database.transaction() as tx:
+            await tx.run("generations.lock_lane", lane="default")
+            releasing = asyncio.create_task(attempt.release_own(yard, play.server))
+            await waits_for_a_lock(play)
+            terms = {"lane": "default", "warm": [], "lease_seconds": 6}
+            await tx.run("generations.claim", worker_id=mine.worker_id, **terms)
+        assert await releasing == 1
+        assert (await play.row(queue_id))["state"] == "queued"
+        assert await play.claim(mine) is None
 
 
 class TestClaim:

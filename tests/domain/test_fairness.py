@@ -175,7 +175,7 @@ class TestVirtualTime:
     ):
         await play.rendering(tenant, await play.hire(own=True))
         await pass_time(100)
-        assert await attempt.release_own(yard) == 1
+        assert await attempt.release_own(yard, play.server) == 1
         assert await virtual_us(tenant) == 0
 
     async def test_absence_earns_nothing(self, play, two, worker, virtual_us):

@@ -65,17 +65,16 @@ async def crowded(play, sql, database_url, open_tenant):
 
 async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
     row = await play.row(crowded)
-    own = {"lane": "default", "account_id": str(row["account_id"])}
+    polled = {"queue_ids": f"{{{crowded}}}", "account_ids": f"{{{row['account_id']}}}"}
     claim = {
         "lane": "default",
         "warm": "{motion-text-to-video,none}",
         "worker_id": str(worker.worker_id),
-        "instance": str(play.instance),
         "lease_seconds": 6,
     }
     cases = {
         "generations.claim": claim,
-        "generations.ahead": own | {"seq": 1_000_000},
+        "generations.poll": polled,
         "generations.lost": {},
         "generations.timing": {"model": "m", "resolution": "480p", "frames": 120},
         "shares.waiting": {"lane": "default"},

@@ -47,7 +47,7 @@ class Crowd:
                 kind = self.chance.choice(["crash", "bad_input", "out_of_memory"])
                 await attempt.fail(*of, kind, None)
             case _:
-                await attempt.finish(*of, 1000)
+                await attempt.finish(*of)
 
     async def cancel(self) -> None:
         tenant, queue_id = self.chance.choice(self.queued)
@@ -58,7 +58,8 @@ class Crowd:
         await attempt.reap(self.yard)
         await attempt.give_up(self.yard)
         await upkeep.expire(self.yard)
-        await attempt.release_own(self.yard, self.chance.choice(self.workers).worker_id)
+        await attempt.release_own(self.yard, self.play.server)
+        self.workers[0] = await self.play.hire(own=True)
 
     async def act(self) -> None:
         verbs = [
@@ -89,7 +90,7 @@ async def test_a_crowd(yard, play, open_tenant, pass_time, seed):
     assert (await upkeep.audit(yard)).in_order
     while claimed := await play.claim(workers[1]):
         await play.finish(workers[1], claimed)
-    await attempt.release_own(yard)
+    await attempt.release_own(yard, play.server)
     found = await upkeep.audit(yard)
     assert found.in_order
     left = await play.sql("SELECT count(*) AS n FROM generations WHERE state = 'queued'")

@@ -75,6 +75,22 @@ class TestSweep:
         assert await upkeep.sweep(yard) == 1
         assert play.stored(claimed.queue_id) == []
 
+    @pytest.mark.parametrize(
+        "name", ["README", "not-an-id/input/image", "A B/c", "{young}/Odd Name", "{old}/x/y/z/w"]
+    )
+    async def test_what_is_not_ours_stops_nothing(self, yard, play, age, name):
+        old, young = uuid4(), uuid4()
+        for queue_id in (old, young):
+            play.store(f"generations/{queue_id}/input/image")
+        age(old)
+        odd = yard.settings.home / "media/generations" / name.format(young=young, old=old)
+        odd.parent.mkdir(parents=True, exist_ok=True)
+        odd.write_bytes(b"")
+        os.utime(odd, (0, 0))
+        assert await upkeep.sweep(yard) == 1
+        assert play.stored(old) == []
+        assert f"generations/{young}/input/image" in play.stored(young)
+
 
 class TestForgetDays:
     async def test_only_days_that_nothing_can_need(self, yard, play, tenant, worker, pass_time):

@@ -80,6 +80,14 @@ class TestWrap:
         assert GENERATION not in wrapped
         assert Keyring(SECRET, Folder(tmp_path)).unwrap(wrapped, DAY) == GENERATION
 
+    def test_at_once_when_the_days_key_is_known(self, keyring: Keyring) -> None:
+        assert keyring.wrap_at_once(GENERATION, DAY) is None
+        keyring.wrap(GENERATION, DAY)
+        wrapped = keyring.wrap_at_once(GENERATION, DAY)
+        assert wrapped is not None
+        assert keyring.unwrap(wrapped, DAY) == GENERATION
+        assert keyring.wrap_at_once(GENERATION, date(2026, 1, 16)) is None
+
     def test_day_and_secret_are_bound(self, keyring: Keyring, tmp_path: Path) -> None:
         wrapped = keyring.wrap(GENERATION, DAY)
         keyring.wrap(GENERATION, date(2026, 1, 16))

@@ -28,6 +28,12 @@ print(start(pathlib.Path(sys.argv[1])).pid, flush=True)
 sys.stdin.read()
 """
 
+LEAVER = f"""
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+{STARTER}
+"""
+
 STRANGER = """
 import os, sys, psycopg
 os.setgroups([]), os.setgid(12345), os.setuid(12345)
@@ -289,6 +295,59 @@ class TestSharing:
             assert not runs(home)
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT 1")
+
+
+class TestInterrupted:
+    """A start that Ctrl-C ends, from the moment the server's process is there."""
+
+    def interrupted(self, home: Path, how: signal.Signals) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LEAVER, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not (home / "postgres" / "postmaster.pid").exists():
+            assert process.poll() is None
+        os.kill(process.pid, how)
+        said, _ = process.communicate()
+        assert said == b"", "it was interrupted too late to say anything of the start"
+        return process.returncode
+
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+    def test_leaves_no_server(self, home: Path, how: signal.Signals) -> None:
+        self.interrupted(home, how)
+        assert not runs(home)
+        assert not (home / "postgres.run").exists()
+        start(home).stop()
+
+    def test_before_the_server_shows_itself(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*arguments: object, **options: object) -> None:
+            programs.detach_program(*arguments, **options)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(embedded, "detach_program", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start(home)
+        assert not runs(home)
+
+    def test_a_server_that_others_share_lives_on(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = start(home)
+
+        def interrupt(url: str) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(embedded.psycopg, "connect", interrupt)
+            start(home)
+        assert ask(first, "SELECT 1") == 1
+        first.stop()
+        assert not runs(home)
 
 
 class TestRefusals:

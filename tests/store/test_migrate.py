@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from squero.store.migrate import migrate, migrations, pending
+from squero.store.migrate import SchemaForeign, checksum, migrate, migrations, pending
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +17,24 @@ TABLES = {
 PARTIAL = {
     "generations_queue", "generations_queue_by_model", "generations_waiting", "generations_leases",
     "generations_kept", "generations_timings", "generations_of_worker", "shares_next",
-    "shares_active",
+    "shares_active", "workers_of_server",
 }  # fmt: skip
+
+RELEASED = {
+    1: "2ef3cf01cbea0e399174eafc40e7d8f58f022268c69eefbe373def59542475f5",
+    2: "0055cc9de48567ea3657ea979386be127c29ec0b92a6c16b696ce31a9c31b96a",
+}
+SCHEMA = (
+    "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default,"
+    " is_identity FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+    "SELECT proname, pg_get_functiondef(oid) FROM pg_proc"
+    " WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
+    "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger"
+    " WHERE NOT tgisinternal ORDER BY 1, 2",
+)
 
 
 @pytest.fixture
@@ -29,6 +45,12 @@ def empty_url(cluster, database_url):
         connection.execute(f"CREATE DATABASE {name}")
         yield make_conninfo(cluster, dbname=name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def schema(url):
+    """Every column, constraint, index and function of the database."""
+    with psycopg.connect(url) as connection:
+        return [connection.execute(query).fetchall() for query in SCHEMA]
 
 
 def names(url, query):
@@ -46,6 +68,44 @@ class TestMigrate:
     async def test_two_at_once(self, empty_url):
         done = await asyncio.gather(*(migrate(empty_url) for _ in range(2)))
         assert sorted(done) == [[], list(migrations())]
+
+    async def test_refuses_a_changed_one(self, empty_url, monkeypatch):
+        await migrate(empty_url)
+        changed = migrations() | {1: migrations()[1] + "-- a word"}
+        monkeypatch.setattr("squero.store.migrate.migrations", lambda: changed)
+        for verb in (migrate, pending):
+            with pytest.raises(SchemaForeign, match="another migration 1 "):
+                await verb(empty_url)
+
+    async def test_refuses_one_of_a_newer_squero(self, empty_url, monkeypatch):
+        await migrate(empty_url)
+        older = dict(list(migrations().items())[:-1])
+        monkeypatch.setattr("squero.store.migrate.migrations", lambda: older)
+        for verb in (migrate, pending):
+            with pytest.raises(SchemaForeign, match="newer Squero"):
+                await verb(empty_url)
+
+    async def test_refuses_a_database_from_before_checksums(self, empty_url):
+        await migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            connection.execute("ALTER TABLE migrations DROP COLUMN checksum")
+        for verb in (migrate, pending):
+            with pytest.raises(SchemaForeign, match="another migration 1 "):
+                await verb(empty_url)
+
+    async def test_one_by_one_is_the_same_as_all_at_once(
+        self, empty_url, database_url, monkeypatch
+    ):
+        every, applied = migrations(), {}
+        monkeypatch.setattr("squero.store.migrate.migrations", lambda: dict(applied))
+        for number, sql in every.items():
+            applied[number] = sql
+            assert await migrate(empty_url) == [number]
+        assert schema(empty_url) == schema(database_url)
+
+    def test_what_is_released_stays(self):
+        """A change comes as a new file: databases made by these are out there."""
+        assert {number: checksum(migrations()[number]) for number in RELEASED} == RELEASED
 
     def test_numbers_have_no_gaps(self):
         assert list(migrations()) == list(range(1, len(migrations()) + 1))

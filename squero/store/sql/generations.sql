@@ -1,8 +1,8 @@
 -- Generations: the job row. The WHERE clause is the state machine: no row back means no.
 
 -- name: queue
--- The job, its place in the share and its hold, in one; no row when the balance does not cover the
--- price. The hold reads from the share, so that the share is locked before the balance. An account
+-- The job, its place in the share and its hold, in one: how many of the account's wait now in the
+-- lane; no row when the balance does not cover the price. The hold reads from the share, so that the share is locked before the balance. An account
 -- that had nothing queued or running comes back at the larger of its own virtual time and the
 -- lane's, so that it neither owes for its absence nor profits from it; where nobody is active, all
 -- are even. An unmetered account is funded as it goes.
@@ -22,7 +22,7 @@ WITH clock AS (
         weight = excluded.weight, cap = excluded.cap,
         virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
                      ELSE greatest(s.virtual_us, excluded.virtual_us) END
-    RETURNING account_id
+    RETURNING account_id, queued
 ), woken AS (
     INSERT INTO lanes AS l (lane, virtual_us)
     SELECT %(lane)s, virtual_us FROM clock, shared WHERE idle
@@ -55,10 +55,15 @@ WITH clock AS (
         %(wrapped_key)s, currency, %(price_micros)s, %(estimate_us)s, %(expected_wait_us)s
     FROM held
 )
-SELECT account_id FROM held;
+SELECT shared.queued FROM held JOIN shared USING (account_id);
 
 -- name: announce
-SELECT pg_notify('squero_queued', %(lane)s);
+-- A job has come to the lane, or a place in it: so many, and where.
+SELECT pg_notify('squero_queued', '1 ' || %(lane)s);
+
+-- name: announce_all
+SELECT pg_notify('squero_queued', jobs || ' ' || lane)
+FROM unnest(%(lanes)s::text[], %(jobs)s::integer[]) AS news (lane, jobs);
 
 -- name: lock_lane
 -- Claims of a lane go one after another, so that each sees the virtual time the last one charged.
@@ -104,8 +109,7 @@ WITH share AS (
 )
 UPDATE generations g
 SET state = 'rendering', attempt = attempt + 1, worker_id = %(worker_id)s,
-    instance = %(instance)s, progress = 0, progress_at = squero_now(),
-    started_at = squero_now(),
+    progress = 0, progress_at = squero_now(), started_at = squero_now(),
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 FROM job WHERE g.queue_id = job.queue_id
 RETURNING g.queue_id, g.attempt, g.model, g.width, g.height, g.frames, g.fps, g.audio, g.seed,
@@ -130,7 +134,7 @@ WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker
 -- name: complete
 UPDATE generations
 SET state = 'completed', media = 'kept', progress = 1, lease_until = NULL, prompt = NULL,
-    result_bytes = %(result_bytes)s, finished_at = squero_now(),
+    finished_at = squero_now(),
     expires_at = squero_now() + make_interval(hours => %(retention_hours)s),
     render_us = extract(epoch FROM squero_now() - started_at) * 1000000
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
@@ -171,15 +175,31 @@ WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s
 RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leases,
     memory_failures;
 
--- name: read
--- A customer's own generation, as a poll sees it.
-SELECT queue_id, account_id, seq, model, lane, state, media, attempt, progress, failure,
-       failure_message, estimate_us, expected_wait_us, key_day, wrapped_key,
-       (extract(epoch FROM squero_now() - created_at) * 1000)::bigint AS execution_ms,
-       (extract(epoch FROM progress_at - started_at) * 1000000)::bigint AS progressed_us,
-       (extract(epoch FROM squero_now() - progress_at) * 1000000)::bigint AS since_us
-FROM generations
+-- name: exists
+-- Whether a generation is the account's own.
+SELECT queue_id FROM generations
 WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s;
+
+-- name: poll
+-- Customers' own generations, as their polls see them, for many polls at once. Each is looked up
+-- by itself, and so is what waits before it of its account's own jobs, up to a thousand.
+SELECT g.*, ahead.count AS ahead
+FROM unnest(%(queue_ids)s::uuid[], %(account_ids)s::uuid[]) AS asked (queue_id, account_id)
+CROSS JOIN LATERAL (
+    SELECT queue_id, account_id, seq, model, lane, state, media, attempt, progress, failure,
+           failure_message, estimate_us, expected_wait_us, key_day, wrapped_key,
+           (extract(epoch FROM squero_now() - created_at) * 1000)::bigint AS execution_ms,
+           (extract(epoch FROM progress_at - started_at) * 1000000)::bigint AS progressed_us,
+           (extract(epoch FROM squero_now() - progress_at) * 1000000)::bigint AS since_us
+    FROM generations
+    WHERE queue_id = asked.queue_id AND account_id = asked.account_id
+    LIMIT 1) AS g
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT 1 FROM generations before
+        WHERE g.state = 'queued' AND before.lane = g.lane AND before.account_id = g.account_id
+          AND before.state = 'queued' AND before.seq < g.seq
+        LIMIT 1000) AS waiting) AS ahead;
 
 -- name: delete_media
 -- The key goes with the row's media: what may linger of the bytes can no longer be read.
@@ -212,10 +232,12 @@ SET quiet_until = CASE WHEN looked_at < squero_now() - make_interval(secs => %(g
 RETURNING quiet_until <= squero_now() AS may_expire;
 
 -- name: hush
--- A start: whoever renders must have the time to find the server again.
+-- A start: whoever renders must have the time to find the server again. Not when it was quiet less
+-- than a lease ago: one of many servers that starts over and over would keep every lease for ever.
 UPDATE watch
 SET looked_at = squero_now(),
-    quiet_until = squero_now() + make_interval(secs => %(lease_seconds)s);
+    quiet_until = squero_now() + make_interval(secs => %(lease_seconds)s)
+WHERE quiet_until + make_interval(secs => %(lease_seconds)s) <= squero_now();
 
 -- name: lost
 -- Attempts whose lease has run out.
@@ -224,18 +246,10 @@ WHERE state = 'rendering' AND lease_until <= squero_now()
 ORDER BY lease_until LIMIT 100;
 
 -- name: rendered_by
--- The attempts of a worker process that is known to be dead, or of all the server's own.
+-- The attempts of a server's own worker that is known to be dead, or of all of them.
 SELECT g.queue_id, g.attempt FROM generations g JOIN workers w ON w.id = g.worker_id
-WHERE g.state = 'rendering' AND w.own
+WHERE g.state = 'rendering' AND w.server = %(server)s
   AND (%(worker_id)s::uuid IS NULL OR w.id = %(worker_id)s);
-
--- name: ahead
--- How many of the account's own jobs wait before this one, up to a thousand.
-SELECT count(*) FROM (
-    SELECT 1 FROM generations
-    WHERE lane = %(lane)s AND account_id = %(account_id)s AND state = 'queued'
-      AND seq < %(seq)s
-    LIMIT 1000) AS before;
 
 -- name: readable
 -- Of these, the ones whose media can still be read, and by what: anything else is an orphan.
@@ -251,6 +265,12 @@ FROM (
       AND state = 'completed'
     ORDER BY finished_at DESC LIMIT 100) AS latest
 HAVING count(*) >= 10;
+
+-- name: rendering
+-- What is left of the renders of a lane, by their estimates.
+SELECT coalesce(sum(greatest(0, estimate_us
+           - extract(epoch FROM squero_now() - started_at) * 1000000)), 0)::bigint AS left_us
+FROM generations WHERE lane = %(lane)s AND state = 'rendering';
 
 -- name: states
 -- How many jobs are queued and rendering in each lane, from the shares' counts.

@@ -41,3 +41,18 @@ JOIN accounts a ON a.id = account_id
 WHERE (coalesce(s.queued, 0), coalesce(s.running, 0), coalesce(s.waiting_us, 0))
    <> (coalesce(g.queued, 0), coalesce(g.running, 0), coalesce(g.waiting_us, 0))
 ORDER BY lane, a.name;
+
+-- name: queued
+-- How many jobs of an account wait in a lane.
+SELECT queued FROM shares WHERE lane = %(lane)s AND account_id = %(account_id)s;
+
+-- name: standing
+-- What waits in a lane, and whether a worker has lately asked for it or renders for it now: while
+-- it renders it does not ask.
+SELECT (SELECT coalesce(sum(queued), 0)::bigint FROM shares
+        WHERE lane = %(lane)s AND (queued > 0 OR running > 0)) AS queued,
+       EXISTS (SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0)
+               AND running > 0)
+       OR EXISTS (SELECT FROM workers WHERE lane = %(lane)s AND revoked_at IS NULL
+               AND last_seen_at > squero_now() - make_interval(secs => %(offline_seconds)s))
+           AS served;

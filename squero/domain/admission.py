@@ -1,0 +1,97 @@
+"""Admission: whether a job is taken at all, decided before anything is fetched or held.
+
+What it goes by is a look at the lane and at the disk that is at most a second old; how many jobs
+an account may have waiting is decided in the transaction that queues.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from anyio import to_thread
+
+from squero.domain.catalog import Model
+from squero.domain.fresh import Fresh
+from squero.errors import AtCapacity, ModelOffline, TooManyQueued
+from squero.settings import Settings
+from squero.store.db import Database
+
+OFFLINE_SECONDS = 120
+"""How long nobody has asked for a lane's work before its models are offline."""
+
+_FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A lane a moment ago."""
+
+    queued: int
+    served: bool
+    """Whether a worker has lately asked for its work, or is at it."""
+
+
+class Admission:
+    """The rules of one server, and what it knows of its lanes and its disk."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as at the start of the server, from which a lane's silence counts."""
+        self._began_at = time.monotonic()
+        self._lanes = Fresh(self._read_lane, _FRESH_SECONDS)
+        self._free_bytes = Fresh(_read_free, _FRESH_SECONDS)
+
+    async def check_disk(self) -> None:
+        """Raises AtCapacity while the home's disk has less free than `min_free_bytes`."""
+        if await self._free_bytes.get(self._settings.home) < self._settings.min_free_bytes:
+            raise AtCapacity
+
+    async def check_lane(self, model: Model) -> None:
+        """Raises ModelOffline, and AtCapacity when the lane's queue is as long as it may be."""
+        standing = await self._lanes.get(model.lane)
+        if self._silent(standing):
+            raise ModelOffline
+        limit = self._settings.lane_queue_limit
+        if limit is not None and standing.queued >= limit:
+            raise AtCapacity
+
+    async def check_account(self, account_id: UUID, model: Model) -> None:
+        """Raises TooManyQueued before any work is done for a job that would be one too many."""
+        async with self._database.reading() as tx:
+            queued = await tx.value("shares.queued", lane=model.lane, account_id=account_id)
+        self.check_count((queued or 0) + 1)
+
+    def check_count(self, queued: int) -> None:
+        """Raises TooManyQueued for an account that has so many jobs waiting in a lane."""
+        if queued > self._settings.queued_per_account:
+            raise TooManyQueued
+
+    async def offline(self, model: Model) -> bool:
+        """Whether nobody renders for this model."""
+        return self._silent(await self._lanes.get(model.lane))
+
+    def _silent(self, standing: Standing) -> bool:
+        return not standing.served and time.monotonic() - self._began_at > OFFLINE_SECONDS
+
+    async def _read_lane(self, lane: str) -> Standing:
+        async with self._database.reading() as tx:
+            row = await tx.one(
+                Standing, "shares.standing", lane=lane, offline_seconds=OFFLINE_SECONDS
+            )
+        assert row is not None
+        return row
+
+
+async def _read_free(folder: Path) -> int:
+    return await to_thread.run_sync(_free_bytes, folder)
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,170 @@
+"""The catalogue: the entries that ship, what they cost and measure, and files that cannot be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from squero.domain import catalog
+from squero.domain.catalog import SIZES, CatalogError, Clip, VideoRequest
+from squero.domain.pricing import price_micros
+from squero.errors import InvalidRequest
+
+MODELS = catalog.load(Path(catalog.__file__).parents[1] / "models").models
+STAND_INS = [one for one in MODELS.values() if one.id.split("-")[0] != "motion"]
+
+ENTRY = """
+id = "mine"
+name = "Mine"
+description = "d"
+created = 1
+engine = "motion"
+usd_per_second = { 720p = "0.02" }
+render_seconds_per_second = { 720p = 1 }
+[constraints]
+model_type = "text-to-video"
+durations = ["5s"]
+resolutions = ["720p"]
+aspect_ratios = []
+audio = true
+audio_configurable = false
+"""
+
+
+@pytest.fixture
+def entries(tmp_path):
+    """The catalogue of a file with this text."""
+
+    def load(text):
+        (tmp_path / "mine.toml").write_text(text)
+        return catalog.load(tmp_path).models
+
+    return load
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.id)
+class TestShipped:
+    def test_is_quoted_and_has_a_frame_of_even_sides(self, model):
+        listed = model.constraints
+        for resolution in listed.resolutions or (None,):
+            for ratio in (None, *listed.aspect_ratios):
+                asked = VideoRequest(model.id, "p", listed.durations[0], "", resolution, ratio)
+                clip = catalog.clip(model, asked)
+                assert price_micros(model, clip) > 0
+                for source in (None, (1000, 1500), (700, 699)):
+                    width, height = catalog.frame_size(clip, source)
+                    assert width % 2 == height % 2 == 0
+                    assert min(width, height) == SIZES[clip.resolution][1]
+
+    def test_takes_everything_that_it_lists(self, model):
+        listed = model.constraints
+        media = {model.needs: "https://a.test/"} if model.needs else {}
+        for duration in listed.durations:
+            asked = VideoRequest(model.id, "p", duration, media=media)
+            assert catalog.check(model, asked).frames == int(duration[:-1]) * 24
+        for resolution in listed.resolutions:
+            asked = VideoRequest(model.id, "p", listed.durations[-1], "", resolution, media=media)
+            assert catalog.check(model, asked).resolution == resolution
+
+
+@pytest.mark.parametrize("model", STAND_INS, ids=lambda model: model.id)
+def test_a_stand_in_says_so(model):
+    assert model.name.endswith(" (stand-in)")
+    assert "A stand-in: Squero's motion engine renders" in model.description
+    assert model.engine == "motion"
+
+
+class TestFrameSize:
+    @pytest.mark.parametrize(
+        ("resolution", "ratio", "size"),
+        [
+            ("480p", "16:9", (848, 480)),
+            ("768P", "9:16", (768, 1366)),
+            ("580p", "1:1", (580, 580)),
+            ("720p", "4:3", (960, 720)),
+            ("720p", "3:4", (720, 960)),
+            ("1080p", "21:9", (2520, 1080)),
+            ("720p", "9:21", (720, 1680)),
+            ("720p", "3:2", (1080, 720)),
+            ("720p", "4:5", (720, 900)),
+            ("480p", "2:3", (480, 720)),
+            ("4k", "16:9", (3840, 2160)),
+        ],
+    )
+    def test_of_a_ratio(self, resolution, ratio, size):
+        assert catalog.frame_size(Clip(5, resolution, ratio, False), None) == size
+
+    @pytest.mark.parametrize(
+        ("source", "size"),
+        [(None, (1280, 720)), ((400, 300), (1280, 720)), ((300, 400), (720, 1280)), ((9, 9), None)],
+    )
+    def test_as_what_it_starts_from(self, source, size):
+        assert catalog.frame_size(Clip(5, "720p", None, False), source) == (size or (720, 720))
+
+
+class TestClip:
+    SILENT = MODELS["wan-2-7-image-to-video"]
+
+    def test_has_the_sound_that_is_brought(self):
+        asked = VideoRequest(self.SILENT.id, "p", self.SILENT.constraints.durations[0])
+        assert not catalog.clip(self.SILENT, asked).audio
+        media = {"image_url": "https://a.test/", "audio_url": "https://a.test/"}
+        assert catalog.check(self.SILENT, replace(asked, media=media)).audio
+
+    def test_cannot_be_silent_with_a_sound(self):
+        model = MODELS["motion-text-to-video"]
+        media = {"audio_url": "https://a.test/"}
+        asked = VideoRequest(model.id, "p", "5s", audio=False, media=media)
+        with pytest.raises(InvalidRequest) as told:
+            catalog.check(model, asked)
+        assert [issue.path for issue in told.value.issues] == [("audio",)]
+
+    def test_of_a_model_without_resolutions(self):
+        model = MODELS["kling-2.6-pro-text-to-video"]
+        asked = VideoRequest(model.id, "p", "5s")
+        assert catalog.check(model, asked).resolution == "720p"
+        with pytest.raises(InvalidRequest) as told:
+            catalog.check(model, replace(asked, resolution="720p"))
+        (issue,) = told.value.issues
+        assert issue.message == "This model does not support resolution"
+
+
+class TestLoad:
+    def test_of_one_entry(self, entries):
+        assert entries(ENTRY)["mine"].rendered == ("720p",)
+
+    def test_of_several_with_defaults(self, entries):
+        shared = 'description = "d"\ncreated = 1\nengine = "motion"\n'
+        rates = 'usd_per_second = {720p="1"}\nrender_seconds_per_second = {720p=1}\n'
+        limits = ENTRY.split("[constraints]")[1]
+        one = '[[models]]\nid="{0}"\nname="{0}"\n{1}[models.constraints]{2}'
+        text = f"[defaults]\n{shared}" + "".join(one.format(n, rates, limits) for n in "ab")
+        assert [model.description for model in entries(text).values()] == ["d", "d"]
+
+    def test_of_a_later_folder_replaces(self, tmp_path):
+        for name, text in (("a", ENTRY), ("b", ENTRY.replace('"Mine"', '"Other"'))):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "x.toml").write_text(text)
+        found = catalog.load(tmp_path / "a", tmp_path / "b", tmp_path / "none")
+        assert found.find("mine").name == "Other"
+
+    @pytest.mark.parametrize(
+        ("old", "new", "word"),
+        [
+            ('"mine"', '"a b"', "id"),
+            ('["5s"]', "[]", "durations"),
+            ('["5s"]', '["5"]', "durations"),
+            ('["720p"]', '["721p"]', "resolutions"),
+            ('["720p"]', '["480p"]', "480p"),
+            ('["720p"]', '["720p"]\nother = 1', "other"),
+            ('"text-to-video"', '"video"', "video_input"),
+            ('"0.02"', '"-1"', "usd_per_second"),
+            ("created = 1", "created = ", "mine.toml"),
+            ("created = 1", "[[models]]", "beside"),
+        ],
+    )
+    def test_refuses(self, entries, old, new, word):
+        with pytest.raises(CatalogError) as told:
+            entries(ENTRY.replace(old, new))
+        assert word in str(told.value)
+        assert "mine.toml" in str(told.value)

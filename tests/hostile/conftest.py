@@ -1,0 +1,127 @@
+"""A real server in a home of its own, to be treated badly; and how long to go on with it.
+
+`SQUERO_SOAK` multiplies every count; `SQUERO_SEED` repeats a run that failed.
+"""
+
+import os
+import random
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.acceptance.conftest import Server
+
+SOAK = int(os.environ.get("SQUERO_SOAK", "1"))
+SEED = int(os.environ.get("SQUERO_SEED") or random.SystemRandom().randrange(10**6))
+QUOTE = {"model": "motion-text-to-video", "duration": "5s"}
+ROOM = {"SQUERO_QUEUE_PER_MINUTE": "1000000", "SQUERO_RETRIEVE_PER_MINUTE": "1000000"}
+BODY_LIMIT_BYTES = 80_000_000
+MIB = 1 << 20
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Say:
+    """Prints a figure past pytest's capture, so that a run leaves its measurements behind."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def print_it(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n  {request.node.name} (seed {SEED}): {text}", flush=True)
+
+    return print_it
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """`squero serve`, which must still be healthy when the test is over and stop when told to."""
+    env = ROOM | {"SQUERO_BODY_LIMIT_BYTES": str(BODY_LIMIT_BYTES)}
+    started = Server(tmp_path / "home", env=env)
+    try:
+        yield started.await_ready()
+        assert httpx.get(f"{started.url}/health", timeout=30).status_code == 200
+        assert started.end() == 0, started.log.read_text()
+        assert not started.said("unexpected error")
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def descriptors() -> Iterator[int]:
+    """As many open files as the system lets this process have; the server inherits them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def resident_bytes(server: Server) -> int:
+    """What the server's own process holds of the machine's memory."""
+    return int(psutil.Process(server.pid).memory_info().rss)
+
+
+class Witness(threading.Thread):
+    """A well-behaved client meanwhile: how long its calls take, and how large the server gets."""
+
+    def __init__(self, server: Server, pause_seconds: float = 0.02) -> None:
+        super().__init__(daemon=True)
+        self.seconds: list[float] = []
+        self.peak_bytes = self.idle_bytes = resident_bytes(server)
+        self.statuses: set[int] = set()
+        self._server = server
+        self._pause_seconds = pause_seconds
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=f"{self._server.url}/api/v1", timeout=30) as http:
+            while not self._over.wait(self._pause_seconds):
+                began = time.perf_counter()
+                self.statuses.add(http.post("/video/quote", json=QUOTE).status_code)
+                self.seconds.append(time.perf_counter() - began)
+                self.peak_bytes = max(self.peak_bytes, resident_bytes(self._server))
+
+    def finish(self) -> None:
+        """Stop it, and fail when it was turned away."""
+        self._over.set()
+        self.join()
+        assert self.statuses == {200}
+
+    @property
+    def p99_seconds(self) -> float:
+        """What all but one in a hundred calls were faster than."""
+        return statistics.quantiles(self.seconds, n=100)[98]
+
+    @property
+    def grown_mib(self) -> float:
+        """By how much the server grew at most."""
+        return (self.peak_bytes - self.idle_bytes) / MIB
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.seconds)} calls meanwhile, p50 {statistics.median(self.seconds) * 1e3:.1f}"
+            f" ms, p99 {self.p99_seconds * 1e3:.1f} ms, longest {max(self.seconds) * 1e3:.0f} ms; "
+            f"server {self.idle_bytes / MIB:.0f} MiB idle, {self.grown_mib:+.1f} MiB at most"
+        )
+
+
+@contextmanager
+def witness(server: Server) -> Iterator[Witness]:
+    """A Witness of what happens inside the `with`."""
+    with httpx.Client(base_url=f"{server.url}/api/v1") as http:  # what is made once is made now
+        for _ in range(200):
+            http.post("/video/quote", json=QUOTE)
+    seen = Witness(server)
+    seen.start()
+    try:
+        yield seen
+    finally:
+        seen.finish()
