@@ -53,11 +53,6 @@ class AuthenticationFailed(Refused):
     message = "Authentication failed"
 
 
-class AdminKeyRequired(Refused):
-    status = 401
-    message = "Admin API key required"
-
-
 class InsufficientBalance(Refused):
     status = 402
     message = "Insufficient USD or Diem balance to complete request"

@@ -60,15 +60,6 @@ class Document:
         self.media = media
         """The same DataUrls, by where they stand."""
 
-    def canonical(self) -> bytes:
-        """Bytes that are equal for two documents exactly when they ask for the same thing."""
-        digests = [
-            [path, url.media_type, url.spooled.digest.hex()] for path, url in self.media.items()
-        ]
-        digests.sort(key=repr)
-        whole = [self.fields, digests]
-        return json.dumps(whole, sort_keys=True, default=lambda _: None).encode()
-
     async def aclose(self) -> None:
         """Lets go of the media."""
         if self.media:

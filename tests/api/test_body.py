@@ -289,30 +289,6 @@ class TestJson:
             assert "sesame" not in repr(getattr(refused.value, "issues", refused.value))
 
 
-class TestCanonical:
-    async def canonical(self, document: Any, spool: Spool) -> bytes:
-        async with await read(document, spool) as read_in:
-            return read_in.canonical()
-
-    async def test_equal_however_it_is_written(self, spool: Spool) -> None:
-        one = '{"a": 1, "image_url": "data:image/png;base64,QUFB"}'
-        two = '{"image_url":"data:image/png;base64,QU\\u0046B","\\u0061":1}'
-        assert await self.canonical(one, spool) == await self.canonical(two, spool)
-
-    async def test_different_for_other_media_or_places(self, spool: Spool) -> None:
-        documents: list[Any] = [
-            {"a": data_url(b"x"), "b": None},
-            {"a": None, "b": data_url(b"x")},
-            {"a": data_url(b"y"), "b": None},
-            {"a": None, "b": None},
-            {"a": 1, "b": None},
-            {"a": 1.0, "b": None},
-            {"a": "1", "b": None},
-        ]
-        spelled = {await self.canonical(document, spool) for document in documents}
-        assert len(spelled) == len(documents)
-
-
 class TestManyUploads:
     async def test_never_in_the_loop_and_never_much_in_memory(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch
