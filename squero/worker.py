@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
@@ -73,7 +73,6 @@ class Worker:
     def __init__(self, http: Http, folder: Path) -> None:
         self._http = http
         self._folder = folder
-        self._instance = uuid4()
         self._host: Host | None = None
         self._loaded: tuple[str, str] | None = None
         self._warm: set[str] = set()
@@ -90,11 +89,7 @@ class Worker:
             await self._close_host()
 
     async def _claim(self) -> Job | None:
-        asked = {
-            "instance": str(self._instance),
-            "warm": sorted(self._warm),
-            "wait_seconds": CLAIM_SECONDS,
-        }
+        asked = {"warm": sorted(self._warm), "wait_seconds": CLAIM_SECONDS}
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         try:

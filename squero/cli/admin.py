@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from squero.app import load_catalog, open_yard
 from squero.cli.base import load_settings, refuse, say
@@ -157,7 +157,8 @@ def migrate(home: Path | None) -> None:
 
 def list_models(home: Path | None) -> None:
     """Show the catalogue."""
-    table = Table("id", "durations", "resolutions", "USD per second", "engine", box=None)
+    model_id = Column("id", no_wrap=True)  # to be copied from here
+    table = Table(model_id, "durations", "resolutions", "USD per second", "engine", box=None)
     for model in _catalog(home).models.values():
         listed = model.constraints
         prices = ", ".join(model.usd_per_second[name] for name in model.rendered)

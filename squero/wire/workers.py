@@ -15,8 +15,6 @@ class _Request(BaseModel):
 class ClaimRequest(_Request):
     """A worker asks for work; the answer waits until there is some."""
 
-    instance: UUID
-    """Which process asks: drawn at random when it starts."""
     warm: Annotated[list[StrictStr], Field(max_length=1000)] = []
     """The models that it has loaded."""
     wait_seconds: Annotated[float, Field(ge=0, le=30)] = 20

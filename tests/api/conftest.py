@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import av
 import httpx
@@ -110,15 +110,13 @@ class Hand:
     http: httpx.AsyncClient
     token: str
     worker_id: UUID
-    instance: str
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.token}"} | options.pop("headers", {})
         return await self.http.request(method, f"/worker/v1{path}", headers=headers, **options)
 
     async def claim(self, wait_seconds: float = 0) -> httpx.Response:
-        asked = {"instance": self.instance, "wait_seconds": wait_seconds}
-        return await self.call("POST", "/claim", json=asked)
+        return await self.call("POST", "/claim", json={"wait_seconds": wait_seconds})
 
     async def take(self) -> str:
         """Claims a job that must be there; the path of its attempt."""
@@ -142,7 +140,7 @@ def open_hand(yard: Yard, http: httpx.AsyncClient) -> Callable[..., object]:
     async def make(lane: str = "default") -> Hand:
         async with yard.database.transaction() as tx:
             worker_id, token = await keys.create_worker(tx, yard.keyring, "hand", lane)
-        return Hand(http, token, worker_id, str(uuid4()))
+        return Hand(http, token, worker_id)
 
     return make
 

@@ -8,7 +8,9 @@ import pytest
 
 from squero.api.house import Leases
 from squero.app import Application
-from squero.domain import attempt
+from squero.domain import attempt, keys
+
+from .conftest import Hand
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -85,13 +87,28 @@ class TestClaim:
         assert (await hand.claim(wait_seconds=4)).status_code == 200
         assert time.monotonic() - began < 2
 
+    async def test_own_workers_are_counted_once_each(self, http, house, yard, monkeypatch):
+        monkeypatch.setattr(house.readiness, "own_workers", 2)
+        monkeypatch.setattr(house.readiness, "asked", set())
+        for name in ("own 0", "own 0", "own 0"):  # it died twice
+            async with yard.database.transaction() as tx:
+                made = keys.create_worker(tx, yard.keyring, name, "default", server=uuid4())
+                worker_id, token = await made
+            assert (await Hand(http, token, worker_id).claim()).status_code == 204
+        assert not house.readiness.ready
+        async with yard.database.transaction() as tx:
+            made = keys.create_worker(tx, yard.keyring, "own 1", "default", server=uuid4())
+            worker_id, token = await made
+        assert (await Hand(http, token, worker_id).claim()).status_code == 204
+        assert house.readiness.ready
+
     async def test_of_another_lane(self, customer, open_hand):
         await customer.queue()
         assert (await (await open_hand(lane="other")).claim()).status_code == 204
 
     @pytest.mark.parametrize(
         "asked",
-        [{}, {"instance": "x"}, {"instance": str(uuid4()), "wait_seconds": 31}, {"x": 1}],
+        [{"warm": "x"}, {"wait_seconds": 31}, {"wait_seconds": -1}, {"x": 1}],
     )
     async def test_refuses(self, hand, asked):
         assert (await hand.call("POST", "/claim", json=asked)).status_code == 400
