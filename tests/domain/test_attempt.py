@@ -38,8 +38,9 @@ async def calm(yard, look):
 async def waits_for_a_lock(play):
     """Returns when somebody waits for a lane."""
     waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    while not await play.sql(waiting):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not await play.sql(waiting):
+            await asyncio.sleep(0.01)
 
 
 async def report_all(yard, worker, queue_id, number):
