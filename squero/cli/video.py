@@ -1,5 +1,6 @@
 """The body of `squero video`: one prompt in, one MP4 on disk, and plain words on the way."""
 
+import asyncio
 import base64
 import math
 import os
@@ -197,7 +198,7 @@ def run(
             request = _request(prompt, image, model, duration, resolution, aspect_ratio)
             work = partial(errand.make, request)
         with _screen() as screen:
-            anyio.run(work, screen)
+            asyncio.run(work(screen))
     except Usage as wrong:
         _stop(USAGE, [str(wrong)])
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 
-@pytest.fixture(scope="session", params=["wheel", "system"])
+@pytest.fixture(scope="session", params=["wheel", pytest.param("system", marks=pytest.mark.system)])
 def cluster(request: pytest.FixtureRequest, start_cluster: Callable[[str], str]) -> str:
     """The wheel's PostgreSQL, and the one on PATH where there is one."""
     return start_cluster(request.param)

@@ -39,7 +39,7 @@ class TestTx:
     async def test_value(self, database):
         async with database.reading() as tx:
             assert isinstance(await tx.value("session.today"), date)
-            assert await tx.value("workers.create", name="w", lane="l", hash=b"h", own=False)
+            assert await tx.value("workers.create", name="w", lane="l", hash=b"h", server=None)
             assert (
                 await tx.value(
                     "generations.renew",
