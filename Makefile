@@ -9,7 +9,7 @@ SOAK_TIMES ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo test test-system test-kill test-hostile check bench soak lock clean
+.PHONY: help setup develop demo test test-bench test-system test-kill test-hostile check bench soak lock clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,10 @@ demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its ow
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.develop  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -m 'not kill and not hostile and not system'
+	$(BIN)/python -m pytest -m 'not kill and not hostile and not system and not bench'
+
+test-bench: $(VENV)/.develop  ## Whether every benchmark runs, at a tiny size
+	$(BIN)/python -m pytest -m bench
 
 test-system: $(VENV)/.develop  ## The domain and the store again, on the PostgreSQL 15 or later on PATH
 	$(BIN)/python -m pytest -m system

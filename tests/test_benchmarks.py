@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 # Seconds on a quiet machine; its processes wait for each other on a busy one.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[1]
 FIRST = {
