@@ -28,13 +28,15 @@ ESCAPE_BYTES = 6
 
 _DATA = rb"(?i:d|\\u00[46]4)(?i:a|\\u00[46]1)(?i:t|\\u00[57]4)(?i:a|\\u00[46]1)(?::|\\u003[aA])"
 _MEDIA = re.compile(rb'"' + _DATA)
+# No group here is possessive, only single classes are: before 3.11.5 Python matches such a group
+# wrongly (gh-106052). Nothing can backtrack far, for what a group begins with ends its class.
 _PLAIN = re.compile(
-    rb'[^"]*+(?:"(?!' + _DATA + rb')[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+',
+    rb'[^"]*+(?:"(?!' + _DATA + rb')[^"\\]*+(?:\\.[^"\\]*+)*"[^"]*+)*',
     re.DOTALL,
 )
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_CONTENT = re.compile(rb'[^"\\]*+(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*+)*+', re.DOTALL)
-_HEAD = re.compile(rb'[^"\\,]*+(?:\\(?:u(?!002[cC])[0-9a-fA-F]{4}|[^u])[^"\\,]*+)*+', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*"', re.DOTALL)
+_CONTENT = re.compile(rb'[^"\\]*+(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*+)*', re.DOTALL)
+_HEAD = re.compile(rb'[^"\\,]*+(?:\\(?:u(?!002[cC])[0-9a-fA-F]{4}|[^u])[^"\\,]*+)*', re.DOTALL)
 _BASE64_HEAD = re.compile(r"data:([!-~]*);base64", re.IGNORECASE)
 _COMMA = re.compile(rb",|\\u002[cC]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"{}[],:"))
