@@ -45,6 +45,11 @@ _TABLES = (
 )
 
 
+def pytest_configure() -> None:
+    # A shell that runs the tests in its background has them ignore SIGINT, and so our children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
