@@ -51,6 +51,7 @@ def rendering(process: Process, attempt: int = 1) -> bool:
     return bool(process.said("rendering", attempt=attempt))
 
 
+@pytest.mark.kill
 def test_remote_workers(start: Start, tmp_path: Path) -> None:
     """One renders; killed, it is followed by another; a revoked one stops."""
     server = start(Server, tmp_path / "home", "--workers", "0")
@@ -85,6 +86,7 @@ def test_remote_workers(start: Start, tmp_path: Path) -> None:
     assert_books(server.home, "0.15")
 
 
+@pytest.mark.kill
 def test_own_worker_and_its_child_are_killed(start: Start, tmp_path: Path) -> None:
     server = start(Server, tmp_path / "home").await_ready()
     customer = Customer(server)
