@@ -185,8 +185,7 @@ async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 def _claimed(house: House, assignment: Assignment) -> ClaimAnswer:
-    claimed = assignment.claimed
-    model = house.yard.catalog.find(claimed.model)
+    claimed, model = assignment.claimed, assignment.model
     return ClaimAnswer(
         queue_id=claimed.queue_id,
         attempt=claimed.attempt,

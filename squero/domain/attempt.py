@@ -14,10 +14,11 @@ from uuid import UUID
 from anyio import to_thread
 
 from squero.domain import inputs, ledger
+from squero.domain.catalog import Model
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
 from squero.domain.yard import Yard
-from squero.errors import StaleAttempt
+from squero.errors import ModelNotFound, StaleAttempt
 from squero.media.keyring import KeyForgotten
 from squero.media.sealed import SealBroken, open_sealed
 from squero.store.db import Tx
@@ -60,6 +61,7 @@ class Assignment:
     """A claimed job with its words in the clear, on their way to the worker."""
 
     claimed: Claimed
+    model: Model
     prompt: str
     negative_prompt: str
 
@@ -106,23 +108,16 @@ class Failure:
 
 async def claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Assignment | None:
     """The next job of the worker's lane, by fair share; None when there is none."""
-    async with yard.database.transaction() as tx:
-        await tx.run("generations.lock_lane", lane=worker.lane)
-        claimed = await tx.one(
-            Claimed,
-            "generations.claim",
-            lane=worker.lane,
-            worker_id=worker.worker_id,
-            warm=list(warm),
-            lease_seconds=yard.settings.lease_seconds,
-        )
-    if claimed is None:
-        return None
-    try:
-        return await to_thread.run_sync(_assignment, yard, claimed)
-    except (KeyForgotten, SealBroken):
-        await _interrupt(yard, claimed.queue_id, claimed.attempt, "none", Failure("unreadable"))
-        return await claim(yard, worker, warm)
+    while (claimed := await _claim(yard, worker, warm)) is not None:
+        try:
+            return await to_thread.run_sync(_assignment, yard, claimed)
+        except (KeyForgotten, SealBroken):
+            failure = Failure("unreadable")
+        except ModelNotFound:
+            failure = Failure("model_gone")
+        # No worker can render it: it ends here, and the next one gets its turn.
+        await _interrupt(yard, claimed.queue_id, claimed.attempt, "none", failure)
+    return None
 
 
 async def progress(
@@ -247,6 +242,19 @@ class Lost:
     attempt: int
 
 
+async def _claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Claimed | None:
+    async with yard.database.transaction() as tx:
+        await tx.run("generations.lock_lane", lane=worker.lane)
+        return await tx.one(
+            Claimed,
+            "generations.claim",
+            lane=worker.lane,
+            worker_id=worker.worker_id,
+            warm=list(warm),
+            lease_seconds=yard.settings.lease_seconds,
+        )
+
+
 async def _interrupt(
     yard: Yard,
     queue_id: UUID,
@@ -321,7 +329,8 @@ def _verdict(ended: Ended) -> Failure | None:
 
 
 def _assignment(yard: Yard, claimed: Claimed) -> Assignment:
+    model = yard.catalog.find(claimed.model)
     generation_key = yard.keyring.unwrap(claimed.wrapped_key, claimed.key_day)
     sealing = Sealing(claimed.queue_id, generation_key)
     words = json.loads(open_sealed(sealing.key("prompt"), claimed.prompt))
-    return Assignment(claimed, words["prompt"], words["negative_prompt"])
+    return Assignment(claimed, model, words["prompt"], words["negative_prompt"])

@@ -296,6 +296,21 @@ class TestReleaseOwn:
 
 
 class TestClaim:
+    @pytest.mark.parametrize("why", ["the model is gone", "the words do not open"])
+    async def test_what_nobody_can_render_ends_and_the_next_has_its_turn(
+        self, yard, play, tenant, worker, sql, why
+    ):
+        first, second = await play.queue(tenant), await play.queue(tenant)
+        if why == "the model is gone":
+            await sql("UPDATE generations SET model = 'gone' WHERE queue_id = %s", first)
+        else:
+            await sql("UPDATE generations SET prompt = 'x' WHERE queue_id = %s", first)
+        claimed = await play.claim(worker)
+        assert claimed.queue_id == second
+        assert (await play.row(first))["state"] == "failed"
+        assert await play.balance(tenant) == (1_000_000 - PRICE, PRICE)
+        assert (await upkeep.audit(yard)).in_order
+
     async def test_a_job_whose_key_is_gone_fails(self, yard, play, tenant, worker):
         lost, good = await play.queue(tenant), await play.queue(tenant)
         await play.sql("UPDATE generations SET prompt = 'x' WHERE queue_id = %s", lost)
