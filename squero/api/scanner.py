@@ -10,6 +10,7 @@ import re
 import secrets
 from binascii import a2b_base64
 from collections.abc import Callable
+from threading import Lock
 
 from squero.errors import InvalidJson, InvalidRequest, Issue, PayloadTooLarge
 from squero.media.spool import DataUrl, Spool, Spooled, SpoolWriter
@@ -117,6 +118,8 @@ class Scanner:
         """The document, with a token in the place of each data URL."""
         self.payloads: dict[str, Payload] = {}
         """Token to the data URL whose place it holds."""
+        self._spooling = Lock()
+        self._discarded = False
         self._secret = secrets.token_hex(16)
         self._state: Callable[[bytes, int], int] = self._text
         self._held = b""
@@ -146,14 +149,17 @@ class Scanner:
 
     def settle(self, spool: Spool) -> None:
         """Decodes and spools what waits: blocks, so it belongs in a thread."""
-        for payload in self.payloads.values():
-            if payload.waiting or (payload.closed and payload.spooled is None):
-                payload.settle(spool)
+        with self._spooling:
+            for payload in () if self._discarded else self.payloads.values():
+                if payload.waiting or (payload.closed and payload.spooled is None):
+                    payload.settle(spool)
 
     def discard(self) -> None:
-        """Lets go of whatever was spooled."""
-        for payload in self.payloads.values():
-            payload.discard()
+        """Lets go of whatever was spooled, once a thread that still settles has ended."""
+        with self._spooling:
+            self._discarded = True
+            for payload in self.payloads.values():
+                payload.discard()
 
     def _text(self, data: bytes, start: int) -> int:
         match = _PLAIN.match(data, start)

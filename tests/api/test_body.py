@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -189,12 +190,14 @@ class TestMedia:
         before = open_files()
         document = json.dumps({"image_url": data_url(bytes(2_000_000))}).encode()
         receive = receiving(chunked(document)[:-1], whole=False)
-        opened = asyncio.Event()
+        opened, cancelled = asyncio.Event(), threading.Event()
         loop = asyncio.get_running_loop()
         plain = Spool.open
 
         def open_spool(self: Spool) -> Any:
             loop.call_soon_threadsafe(opened.set)
+            if end == "cancelled":
+                cancelled.wait()
             writer = plain(self)
             if end == "disk":
                 monkeypatch.setattr(writer, "write", lambda _: (_ for _ in ()).throw(OSError(28)))
@@ -205,6 +208,8 @@ class TestMedia:
         if end == "cancelled":
             await opened.wait()
             task.cancel()
+            await anyio.wait_all_tasks_blocked()
+            cancelled.set()
         error = {"leaves": ClientDisconnect, "cancelled": asyncio.CancelledError, "disk": OSError}
         with pytest.raises(error[end]):
             await task
