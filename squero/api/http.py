@@ -280,7 +280,11 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has reset the connection, and nobody has told us yet
+            self.transport.abort()
+            return
         self.flow.resume_reading()
         self._lingering = True
         self._wait(self.linger_seconds)

@@ -1,9 +1,10 @@
 import asyncio
+import errno
 import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -304,6 +305,28 @@ class TestDeadlines:
             assert b" 100 " in await connection.reader.readuntil(b"\r\n\r\n")
             await connection.send(b"hi")
             assert await connection.answer() == (200, b"hi")
+
+    async def test_a_client_that_has_just_reset_the_connection_is_no_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Reset:
+            """A transport whose other end is gone, although it has not been told."""
+
+            def __init__(self, transport: asyncio.Transport) -> None:
+                self._transport = transport
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._transport, name)
+
+            def write_eof(self) -> None:
+                raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        made = Protocol.connection_made
+        monkeypatch.setattr(Protocol, "connection_made", lambda self, it: made(self, Reset(it)))
+        async with talking(head_seconds=SOON) as connection:
+            await connection.send(b"GET / HT")
+            with suppress(ConnectionResetError):
+                await connection.reader.read()  # ends, and no error reached the loop
 
 
 class TestEarlyAnswers:
