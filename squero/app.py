@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from squero import __version__, chores
 from squero.api.answers import refusal
+from squero.api.budget import Budget
 from squero.api.gate import HEADERS
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
@@ -67,7 +68,7 @@ async def open_yard(
     With `dev` a customer's URL may name localhost. Raises CatalogError, PolicyError.
     """
     secret = await to_thread.run_sync(load_secret, settings.secret_path)
-    folder = Folder(settings.home / "media")
+    folder, spool = Folder(settings.home / "media"), Spool(settings.home / "spool")
     database = Database(database_url)
     sandbox = Sandbox(look.FUNCTIONS)
     await database.open()
@@ -78,12 +79,13 @@ async def open_yard(
             catalog=load_catalog(settings),
             folder=folder,
             keyring=Keyring(secret, folder),
+            spool=spool,
             sandbox=sandbox,
             outlook=Outlook(database),
             polls=Polls(database),
             news=News(database),
             admission=Admission(settings, database),
-            fetcher=Fetcher(Spool(settings.home / "spool"), Rules(settings.allowed_hosts, dev)),
+            fetcher=Fetcher(spool, Rules(settings.allowed_hosts, dev)),
             policies=policy.load(settings.refused_terms_file),
         )
     finally:
@@ -99,7 +101,7 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         callers=Callers(yard.database, yard.keyring),
         limits=Limits(yard.settings),
         bell=Bell(),
-        spool=Spool(yard.settings.home / "spool"),
+        budget=Budget(yard.settings),
         readiness=Readiness(own_workers),
         leases=Leases(yard.settings.lease_seconds),
     )

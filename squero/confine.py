@@ -1,16 +1,19 @@
 """What a process gives up, for good, before it touches a customer's bytes.
 
 Afterwards it can compute, use memory and the descriptors that it holds, and nothing else: no file
-can be opened, no socket made, no program or thread started, no other process signalled.
+can be opened, no socket made, no program or thread started, no other process signalled. Where the
+kernel has no filter for system calls, `squero.bubblewrap` encloses the process instead.
 """
 
 import ctypes
+import errno
 import os
 import platform
 import resource
 import signal
 import struct
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 
 _PR_SET_PDEATHSIG = 1
@@ -86,27 +89,64 @@ class Protection:
     """The version of Landlock that closes the filesystem; 0 where the kernel has none."""
     seccomp: bool
     """System calls outside a short list are refused."""
+    bubblewrap: bool
+    """It sees a network, processes and files that are not this machine's."""
+
+    @property
+    def encloses(self) -> bool:
+        """Whether a decoder that a stranger took over would find no files and no network."""
+        return self.seccomp or self.bubblewrap
 
 
-def confine(*, parent: int, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> Protection:
+def kernel_walls() -> frozenset[str]:
+    """Which of "landlock" and "seccomp" this kernel has for us; asking changes nothing."""
+    if sys.platform != "linux":
+        return frozenset()
+    libc = ctypes.CDLL(None, use_errno=True)
+    walls = {"landlock"} if _landlock_version(libc) > 0 else set()
+    # A filter at no address: only a kernel that has filters goes to look there.
+    libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0)
+    if ctypes.get_errno() == errno.EFAULT and platform.machine() in _AUDIT_ARCH:
+        walls.add("seccomp")
+    return frozenset(walls)
+
+
+def confine(
+    *,
+    parent: int,
+    memory_bytes: int,
+    cpu_seconds: int,
+    file_bytes: int,
+    walls: Collection[str],
+) -> Protection:
     """Gives up everything that this process can; it has one thread and has imported all it needs.
 
-    The memory counts on top of what the process has now. From here on it dies with its parent.
+    The memory counts on top of what the process has now. Of the kernel's walls it puts up those
+    that are named; "bubblewrap" among them says that it was started inside. From here on it dies
+    with its parent.
     """
     _limit(memory_bytes, cpu_seconds, file_bytes)
     if sys.platform != "linux":
-        return Protection(True, False, os.geteuid() != 0, 0, False)
+        return Protection(True, False, os.geteuid() != 0, 0, False, False)
     libc = ctypes.CDLL(None, use_errno=True)
     _become_nobody()
     # After the change of user, which would undo it; a parent that died before that is seen below.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    hide()
     no_new_privileges = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    landlock = _close_filesystem(libc)
-    seccomp = _filter_calls(libc)
-    return Protection(True, no_new_privileges, os.geteuid() != 0, landlock, seccomp)
+    landlock = _close_filesystem(libc) if "landlock" in walls else 0
+    seccomp = "seccomp" in walls and _filter_calls(libc)
+    unprivileged = os.geteuid() != 0
+    enclosed = "bubblewrap" in walls
+    return Protection(True, no_new_privileges, unprivileged, landlock, seccomp, enclosed)
+
+
+def hide() -> None:
+    """Keeps other processes of this user from reading and steering this one; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
@@ -142,11 +182,16 @@ def _become_nobody() -> None:
             return  # a user namespace that has no nobody; Protection tells
 
 
+def _landlock_version(libc: ctypes.CDLL) -> int:
+    no_size = ctypes.c_size_t(0)
+    return int(
+        libc.syscall(_LANDLOCK_CREATE_RULESET, None, no_size, _LANDLOCK_CREATE_RULESET_VERSION)
+    )
+
+
 def _close_filesystem(libc: ctypes.CDLL) -> int:
     """Forbids every access by path; from later versions on TCP and signals outwards as well."""
-    version = libc.syscall(
-        _LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_CREATE_RULESET_VERSION
-    )
+    version = _landlock_version(libc)
     if version < 1:
         return 0
     files = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
@@ -159,7 +204,7 @@ def _close_filesystem(libc: ctypes.CDLL) -> int:
         return 0
     done = libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
-    return int(version) if done == 0 else 0
+    return version if done == 0 else 0
 
 
 def _filter_calls(libc: ctypes.CDLL) -> bool:

@@ -2,7 +2,8 @@
 
 A warmed, single-threaded zygote forks one child for each task. The child holds the file
 descriptors that were passed along and gives up all else (`squero.confine`), does its one task and
-ends. Keys travel over a socket, never in a command line or the environment.
+ends. Where the kernel cannot filter system calls, all of them live in `squero.bubblewrap`. Keys
+travel over a socket, never in a command line or the environment.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from squero.confine import Protection
+from squero import bubblewrap
+from squero.confine import Protection, kernel_walls
 
 LIMIT_MESSAGE = 64 * 1024
 LIMIT_DESCRIPTORS = 8
@@ -69,13 +71,23 @@ class _End:
 
 
 class Sandbox:
-    """Runs functions of an allow-list (`module:function`) on bytes that nobody trusts."""
+    """Runs functions of an allow-list (`module:function`) on bytes that nobody trusts.
+
+    Its children put up the kernel's walls that are named, unless told otherwise all there are.
+    """
 
     def __init__(
-        self, functions: Sequence[str], *, at_once: int = 4, memory_bytes: int = 1 << 30
+        self,
+        functions: Sequence[str],
+        *,
+        at_once: int = 4,
+        memory_bytes: int = 1 << 30,
+        walls: frozenset[str] | None = None,
     ) -> None:
         self._functions = tuple(functions)
         self._memory_bytes = memory_bytes
+        self._walls = kernel_walls() if walls is None else walls
+        self._command: list[str] | None = None
         self._slots = asyncio.Semaphore(at_once)
         self._zygote: asyncio.Task[_Zygote] | None = None
         self._closed = False
@@ -133,7 +145,16 @@ class Sandbox:
     async def _start_after(self, last: "asyncio.Task[_Zygote] | None") -> "_Zygote":
         if last is not None and last.exception() is None:
             await last.result().aclose()
-        return await _Zygote.start(self._functions, self._memory_bytes)
+        if self._command is None:
+            # Settled once: no later zygote has fewer walls than the first was seen to have.
+            self._command = await asyncio.to_thread(self._choose_command)
+        return await _Zygote.start(self._command)
+
+    def _choose_command(self) -> list[str]:
+        outside = [] if "seccomp" in self._walls else bubblewrap.command(_environment())
+        walls = self._walls | {"bubblewrap"} if outside else self._walls
+        zygote = [sys.executable, "-P", "-m", "squero.zygote", ",".join(sorted(walls))]
+        return [*outside, *zygote, str(self._memory_bytes), *self._functions]
 
 
 def _is_over(task: "asyncio.Task[_Zygote]") -> bool:
@@ -152,13 +173,14 @@ class _Zygote:
         self._loop = asyncio.get_running_loop()
 
     @classmethod
-    async def start(cls, functions: Sequence[str], memory_bytes: int) -> "_Zygote":
+    async def start(cls, command: Sequence[str]) -> "_Zygote":
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         process: subprocess.Popen[bytes] | None = None
         try:
             with theirs:
-                process = await asyncio.to_thread(_spawn, theirs, functions, memory_bytes)
+                # Bubblewrap dies with the thread that starts it; the loop's live as long as it.
+                process = await asyncio.to_thread(_spawn, theirs, command)
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(_START_SECONDS):
                 if await loop.sock_recv(ours, len(READY)) != READY:
@@ -234,27 +256,26 @@ class _Zygote:
                 ended.set_exception(_Lost())
 
 
-def _spawn(
-    control: socket.socket, functions: Sequence[str], memory_bytes: int
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "squero.zygote"]
-    command += [str(control.fileno()), str(memory_bytes), *functions]
-    # Nothing of the server's environment: a database's password has no place in there.
-    environment = {
+def _spawn(control: socket.socket, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, str(control.fileno())],
+        env=_environment(),
+        pass_fds=[control.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the server's environment: a database's password has no place in there."""
+    return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen(
-        command,
-        env=environment,
-        pass_fds=[control.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        cwd="/",
-    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

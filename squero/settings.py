@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
     """POST /video/retrieve calls a minute and account."""
     body_limit_bytes: int = Field(default=35_000_000, ge=1_000)
     """The largest request body; more is 413."""
+    body_bytes_in_flight: int = Field(default=560_000_000, ge=1_000)
+    """How many bytes of bodies are taken in at once; beyond it is 503.
+
+    16 of the largest: decoded they are 420 MB, less than `min_free_bytes` leaves on the disk.
+    """
     result_limit_bytes: int = Field(default=500_000_000, ge=1_000_000)
     """The largest video that a worker may upload."""
     allowed_hosts: Annotated[frozenset[HostName], NoDecode, BeforeValidator(_names)] = frozenset()
@@ -84,6 +90,15 @@ class Settings(BaseSettings):
     """How long a finished video is kept."""
     queue_hours: int = Field(default=24, ge=1)
     """How long a job may wait before it is given up and released."""
+
+    @field_validator("body_bytes_in_flight")
+    @classmethod
+    def _check_room(cls, value: int, others: ValidationInfo) -> int:
+        limit = others.data.get("body_limit_bytes", 0)
+        if value < limit:
+            message = "Must be at least body_limit_bytes, which is {limit}"
+            raise PydanticCustomError("less_than_a_body", message, {"limit": limit})
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,6 @@
 """The zygote of the sandbox: imports once what its children need, then forks one for each task.
 
-`python -m squero.zygote <descriptor> <memory bytes> <module:function>…`, started by
+`python -m squero.zygote <walls> <memory bytes> <module:function>… <descriptor>`, started by
 `squero.sandbox` alone. It never reads a customer's byte itself.
 """
 
@@ -13,11 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
-from squero.confine import Protection, confine
+from squero.confine import Protection, confine, hide
 from squero.sandbox import (
     ENDED,
     LIMIT_DESCRIPTORS,
@@ -44,10 +44,15 @@ class Zygote:
     """Forks, watches the clock and reports who ended, until its parent is gone."""
 
     def __init__(
-        self, control: socket.socket, tasks: Mapping[str, Task], memory_bytes: int
+        self,
+        control: socket.socket,
+        tasks: Mapping[str, Task],
+        memory_bytes: int,
+        walls: Collection[str],
     ) -> None:
         self._control = control
         self._tasks = tasks
+        self._walls = walls
         self._memory_bytes = memory_bytes
         self._parent = os.getppid()
         self._children: dict[int, _Child] = {}
@@ -140,6 +145,7 @@ class Zygote:
             memory_bytes=self._memory_bytes,
             cpu_seconds=int(seconds) + 2,
             file_bytes=_FILE_BYTES,
+            walls=self._walls,
         )
         self._work(protection, talk, list(descriptors[1:]))
         os._exit(0)
@@ -171,7 +177,11 @@ def _outcome(task: Task, arguments: dict[str, Any], files: list[int]) -> dict[st
 
 def main(arguments: Sequence[str]) -> None:
     """Warms up and serves; a module may have a `warm` function that loads what is loaded late."""
-    descriptor, memory_bytes, *names = arguments
+    named, memory_bytes, *names, descriptor = arguments
+    walls = named.split(",")
+    if "bubblewrap" in walls:
+        # Without seccomp a child could otherwise take over this process, and see others' bytes.
+        hide()
     tasks: dict[str, Task] = {}
     for name in names:
         module_name, _, function = name.partition(":")
@@ -181,7 +191,7 @@ def main(arguments: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as control:
-        Zygote(control, tasks, int(memory_bytes)).serve()
+        Zygote(control, tasks, int(memory_bytes), walls).serve()
 
 
 if __name__ == "__main__":

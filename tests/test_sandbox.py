@@ -132,7 +132,10 @@ def descriptors_of(pid: int | str) -> int:
 def pid_of(sandbox: Sandbox) -> int:
     task = sandbox._zygote
     assert task is not None
-    return task.result()._process.pid
+    pid = task.result()._process.pid
+    while Path(f"/proc/{pid}/comm").read_text() == "bwrap\n":
+        (pid,) = children_of(pid)
+    return pid
 
 
 async def until(condition: object, seconds: float = 5.0) -> None:

@@ -7,17 +7,20 @@ arrives, in batches and in a thread, so that an upload delays nobody else.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
-from starlette.requests import ClientDisconnect
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from squero.api.scanner import Payload, Scanner, is_plain
+from squero.api.budget import Budget, Holder, Portion
+from squero.api.house import House
+from squero.api.scanner import STRUCTURE_LIMIT, Payload, Scanner, is_plain
 from squero.errors import (
     InvalidJson,
     InvalidRequest,
@@ -26,11 +29,20 @@ from squero.errors import (
     UnsupportedContentType,
 )
 from squero.media.spool import DataUrl, Spool
+from squero.wire.issues import parse
 
 BATCH_BYTES = 256 * 1024
 """How much base64 gathers before a thread decodes and seals it."""
 SPOOL_THREADS = 1
 """More would only take turns at the interpreter's lock, with the event loop waiting behind them."""
+UNCOUNTED_BYTES = STRUCTURE_LIMIT
+"""A body of so few, there whole in one message and plain, takes nothing from the budget.
+
+It is parsed at once and what remains are a request's checked words, so all of them together are
+bounded by the number of connections, each of which may keep more than this in its own buffer.
+"""
+SMALL_LIMIT_BYTES = 65_536
+"""The largest body of a call that has no use for media."""
 NUMBER_LIMIT_DIGITS = 100
 PATH_LIMIT_CHARACTERS = 80
 """Longer paths are the client's own words, which do not belong in an answer."""
@@ -49,21 +61,32 @@ _NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 _limiter: RunVar[CapacityLimiter] = RunVar("spool_threads")
 
 Place = tuple[str | int, ...]
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class Document:
     """A body's JSON object; `async with` closes the media that came in it."""
 
-    def __init__(self, fields: dict[str, object], media: dict[Place, DataUrl]) -> None:
+    def __init__(
+        self,
+        fields: dict[str, object],
+        media: dict[Place, DataUrl],
+        portion: Portion | None = None,
+    ) -> None:
         self.fields = fields
         """What the object holds, with a DataUrl in the place of each base64 `data:` URL."""
         self.media = media
         """The same DataUrls, by where they stand."""
+        self._portion = portion
 
     async def aclose(self) -> None:
-        """Lets go of the media."""
-        if self.media:
-            await _in_thread(self._close)
+        """Lets go of the media, and of their part of the budget."""
+        try:
+            if self.media:
+                await _in_thread(self._close)
+        finally:
+            if self._portion is not None:
+                self._portion.close()
 
     def _close(self) -> None:
         for url in self.media.values():
@@ -76,26 +99,68 @@ class Document:
         await self.aclose()
 
 
+async def read_request(
+    house: House,
+    request: Request,
+    kind: type[Asked],
+    holder: Holder,
+    limit_bytes: int = SMALL_LIMIT_BYTES,
+) -> Asked:
+    """The request in a body whose media, should it hold any, is of no use.
+
+    Raises InvalidRequest, and as `read_document`.
+    """
+    async with await open_document(house, request, holder, limit_bytes) as document:
+        return parse(kind, document.fields)
+
+
+def open_document(
+    house: House, request: Request, holder: Holder, limit_bytes: int
+) -> Awaitable[Document]:
+    """The request's `read_document`."""
+    return read_document(
+        request.receive,
+        request.headers,
+        limit_bytes=limit_bytes,
+        spool=house.yard.spool,
+        budget=house.budget,
+        holder=holder,
+    )
+
+
 async def read_document(
-    receive: Receive, headers: Mapping[str, str], *, limit_bytes: int, spool: Spool
+    receive: Receive,
+    headers: Mapping[str, str],
+    *,
+    limit_bytes: int,
+    spool: Spool,
+    budget: Budget,
+    holder: Holder,
 ) -> Document:
     """The request's body as a Document.
 
-    Raises UnsupportedContentType and PayloadTooLarge, without reading where the headers tell;
-    InvalidJson, InvalidRequest; ClientDisconnect when the client leaves before the end.
+    Raises UnsupportedContentType, PayloadTooLarge and AtCapacity, without reading where the headers
+    tell; InvalidJson, InvalidRequest; ClientDisconnect when the client leaves before the end.
     """
-    check_headers(headers, limit_bytes=limit_bytes)
-    message = await _receive(receive, limit_bytes)
-    if not message.get("more_body") and is_plain(message["body"]):
-        return Document(_fields(message["body"], _Walk({})), {})
-    scanner = Scanner()
+    declared_bytes = check_headers(headers, limit_bytes=limit_bytes)
+    message = None
+    if declared_bytes <= UNCOUNTED_BYTES:
+        message = await _receive(receive, limit_bytes)
+        if not message.get("more_body") and is_plain(message["body"]):
+            return Document(_fields(message["body"], _Walk({})), {})
+    scanner, portion = Scanner(), Portion(budget, holder)
     try:
-        await _scan(message, receive, scanner, limit_bytes, spool)
+        portion.cover(declared_bytes)
+        message = message or await _receive(receive, limit_bytes)
+        await _scan(message, receive, scanner, limit_bytes, spool, portion)
         walk = _Walk(scanner.payloads)
-        return Document(_fields(scanner.json, walk), walk.media)
+        return Document(_fields(scanner.json, walk), walk.media, portion)
     except BaseException:
-        if scanner.payloads:
-            await _in_thread(scanner.discard)
+        try:
+            if scanner.payloads:
+                await _in_thread(scanner.discard)
+        finally:
+            portion.close()
         raise
 
 
@@ -106,16 +171,22 @@ def _fields(data: bytes | bytearray, walk: "_Walk") -> dict[str, object]:
     return fields
 
 
-def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> None:
-    """Raises what the headers alone give reason to: UnsupportedContentType, PayloadTooLarge."""
+def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> int:
+    """The declared length, 0 without one; raises UnsupportedContentType, and as `check_length`."""
     _check_type(headers.get("content-type", ""))
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedContentType("Invalid content encoding. Send the body uncompressed")
+    return check_length(headers, limit_bytes=limit_bytes)
+
+
+def check_length(headers: Mapping[str, str], *, limit_bytes: int) -> int:
+    """The declared length, 0 without one; raises InvalidRequest, PayloadTooLarge."""
     declared = headers.get("content-length", "0")
     if not (declared.isascii() and declared.isdigit()):
         raise InvalidRequest([Issue((), "Invalid Content-Length")])
     if len(declared) > 18 or int(declared) > limit_bytes:
         raise PayloadTooLarge
+    return int(declared)
 
 
 @lru_cache(maxsize=64)
@@ -139,17 +210,27 @@ async def _receive(receive: Receive, left_bytes: int) -> Message:
 
 
 async def _scan(
-    message: Message, receive: Receive, scanner: Scanner, left_bytes: int, spool: Spool
+    message: Message,
+    receive: Receive,
+    scanner: Scanner,
+    limit_bytes: int,
+    spool: Spool,
+    portion: Portion,
 ) -> None:
-    """Feeds the scanner the body from this first message on, until it is whole."""
+    """Feeds the scanner the body from this first message on, until it is whole.
+
+    The portion grows by what was not declared, as it comes.
+    """
+    received_bytes = 0
     while True:
-        left_bytes -= len(message["body"])
+        received_bytes += len(message["body"])
+        portion.cover(received_bytes)
         scanner.feed(message["body"])
         if scanner.waiting_bytes >= BATCH_BYTES:
             await _in_thread(scanner.settle, spool)
         if not message.get("more_body"):
             break
-        message = await _receive(receive, left_bytes)
+        message = await _receive(receive, limit_bytes - received_bytes)
     scanner.finish()
     if scanner.payloads:
         await _in_thread(scanner.settle, spool)

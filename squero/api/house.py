@@ -6,11 +6,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from squero.api.budget import Budget
 from squero.domain.bell import Bell
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
 from squero.domain.yard import Yard
-from squero.media.spool import Spool
 
 _RESULTS_AT_ONCE = 4
 _REMEMBERED = 10_000
@@ -72,8 +72,8 @@ class House:
     callers: Callers
     limits: Limits
     bell: Bell
-    spool: Spool
+    budget: Budget
     readiness: Readiness
     leases: Leases
     results: Semaphore = field(default_factory=lambda: Semaphore(_RESULTS_AT_ONCE))
-    """How many results are taken in at once; further workers wait."""
+    """How many results are taken in at once; further workers wait. The budget counts none."""

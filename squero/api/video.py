@@ -1,13 +1,10 @@
 """The four video calls."""
 
-from typing import TypeVar
-
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
-from squero.api.body import read_document
+from squero.api.body import open_document, read_request
 from squero.api.gate import HEADERS
 from squero.api.house import House
 from squero.domain import generation
@@ -15,6 +12,7 @@ from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
 from squero.domain.poll import Working
 from squero.money import usd_number
+from squero.wire.issues import parse
 from squero.wire.video import (
     CompleteVideoAnswer,
     CompleteVideoRequest,
@@ -24,21 +22,13 @@ from squero.wire.video import (
     QuoteVideoAnswer,
     QuoteVideoRequest,
     RetrieveVideoRequest,
-    parse,
 )
-
-Asked = TypeVar("Asked", bound=BaseModel)
-
-_LIMIT_SMALL_BODY = 16_384
 
 
 async def quote(house: House, request: Request) -> Response:
     """POST /video/quote: the price in USD, without a key."""
     limit = house.yard.settings.body_limit_bytes
-    async with await read_document(
-        request.receive, request.headers, limit_bytes=limit, spool=house.spool
-    ) as document:
-        asked = parse(QuoteVideoRequest, document.fields)
+    asked = await read_request(house, request, QuoteVideoRequest, None, limit)
     _name_model(house, request, asked.model)
     resolution = asked.resolution if isinstance(asked.resolution, str) else None
     price = generation.quote(
@@ -59,9 +49,7 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/queue: take a job and hold its price."""
     await house.yard.admission.check_disk()
     limit = house.yard.settings.body_limit_bytes
-    async with await read_document(
-        request.receive, request.headers, limit_bytes=limit, spool=house.spool
-    ) as document:
+    async with await open_document(house, request, caller.account_id, limit) as document:
         asked = parse(QueueVideoRequest, document.fields)
         _name_model(house, request, asked.model)
         queued = await generation.queue(
@@ -85,7 +73,7 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
 
 async def retrieve(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/retrieve: PROCESSING, or the video; deleted then, if the customer asks for it."""
-    asked = await _small(house, request, RetrieveVideoRequest)
+    asked = await read_request(house, request, RetrieveVideoRequest, caller.account_id)
     _name_model(house, request, asked.model)
     state = await generation.retrieve(house.yard, caller, asked.model, asked.queue_id)
     if isinstance(state, Working):
@@ -100,17 +88,10 @@ async def retrieve(house: House, request: Request, caller: Caller) -> Response:
 
 async def complete(house: House, request: Request, caller: Caller) -> Response:
     """POST /video/complete: delete the media."""
-    asked = await _small(house, request, CompleteVideoRequest)
+    asked = await read_request(house, request, CompleteVideoRequest, caller.account_id)
     _name_model(house, request, asked.model)
     gone = await generation.complete(house.yard, caller, asked.model, asked.queue_id)
     return answer(CompleteVideoAnswer(success=gone))
-
-
-async def _small(house: House, request: Request, kind: type[Asked]) -> Asked:
-    async with await read_document(
-        request.receive, request.headers, limit_bytes=_LIMIT_SMALL_BODY, spool=house.spool
-    ) as document:
-        return parse(kind, document.fields)
 
 
 def _name_model(house: House, request: Request, model_id: str) -> None:

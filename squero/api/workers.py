@@ -3,16 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TypeVar
 from uuid import UUID
 
 from anyio import to_thread
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
-from squero.api.body import read_document
+from squero.api.body import check_length, read_request
 from squero.api.house import House
 from squero.domain import attempt, result
 from squero.domain.attempt import Assignment, Attempt
@@ -21,7 +19,6 @@ from squero.domain.keys import Worker
 from squero.errors import NotFound, PayloadTooLarge, StaleAttempt
 from squero.media.folder import ObjectMissing
 from squero.media.sealed import SealedReader
-from squero.wire.video import parse
 from squero.wire.workers import (
     ClaimAnswer,
     ClaimRequest,
@@ -31,16 +28,13 @@ from squero.wire.workers import (
     ShotAnswer,
 )
 
-Asked = TypeVar("Asked", bound=BaseModel)
-
-_LIMIT_BODY = 65_536
 _LOOK_AGAIN_SECONDS = 5.0  # should a NOTIFY ever be missed
 _BATCH_BYTES = 1 << 20
 
 
 async def claim(house: House, request: Request, worker: Worker) -> Response:
     """POST claim: the next job of the worker's lane; 204 when the wait is over without one."""
-    asked = await _asked(house, request, ClaimRequest)
+    asked = await read_request(house, request, ClaimRequest, worker.worker_id)
     await _note(house, worker)
     until = time.monotonic() + asked.wait_seconds
     while not await request.is_disconnected():
@@ -66,7 +60,7 @@ async def read_input(house: House, request: Request, worker: Worker) -> Response
 
 async def progress(house: House, request: Request, worker: Worker) -> Response:
     """POST progress: go on, or 409 when the attempt is no longer current."""
-    asked = await _asked(house, request, ProgressRequest)
+    asked = await read_request(house, request, ProgressRequest, worker.worker_id)
     queue_id, number = _named(request)
     if asked.progress == 1 or not house.leases.fresh(worker.worker_id, queue_id, number):
         written_at = time.monotonic()
@@ -83,9 +77,7 @@ async def upload(house: House, request: Request, worker: Worker) -> Response:
     """PUT result: the MP4, looked into and sealed; the same answer when it is sent again."""
     await _attempt(house, request, worker)  # before a place among the results is taken
     limit = house.yard.settings.result_limit_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise PayloadTooLarge
+    check_length(request.headers, limit_bytes=limit)
     async with house.results:
         # The same result, sent before and thought lost, may have come through meanwhile.
         found = await _attempt(house, request, worker)
@@ -99,7 +91,7 @@ async def upload(house: House, request: Request, worker: Worker) -> Response:
 
 async def fail(house: House, request: Request, worker: Worker) -> Response:
     """POST failure: the attempt ended without a video."""
-    asked = await _asked(house, request, FailureRequest)
+    asked = await read_request(house, request, FailureRequest, worker.worker_id)
     queue_id, number = _named(request)
     house.leases.forget(queue_id)
     await attempt.fail(house.yard, worker, queue_id, number, asked.kind, asked.message)
@@ -112,13 +104,6 @@ async def hand_back(house: House, request: Request, worker: Worker) -> Response:
     house.leases.forget(queue_id)
     await attempt.hand_back(house.yard, worker, queue_id, number)
     return Response(status_code=204)
-
-
-async def _asked(house: House, request: Request, kind: type[Asked]) -> Asked:
-    async with await read_document(
-        request.receive, request.headers, limit_bytes=_LIMIT_BODY, spool=house.spool
-    ) as document:
-        return parse(kind, document.fields)
 
 
 async def _next(

@@ -21,7 +21,9 @@ from psycopg import Error as DatabaseError
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr, ValidationError
 
+from squero import bubblewrap
 from squero.app import load_catalog
+from squero.confine import Protection
 from squero.domain.catalog import CatalogError
 from squero.engines import GROUP, reference
 from squero.engines.host import environment
@@ -221,17 +223,27 @@ async def _sandbox() -> Finding:
         return Finding("sandbox", "broken", f"It does not start ({died}).", mend)
     finally:
         await sandbox.aclose()
-    lacks = [
-        *([] if found.limits else ["limits on memory and time"]),
-        *([] if found.no_new_privileges else ["no-new-privileges"]),
-        *([] if found.unprivileged else ["an unprivileged user"]),
-        *([] if found.landlock else ["Landlock (Linux 5.13 or later)"]),
-        *([] if found.seccomp else ["seccomp"]),
-    ]
+    return _protection(found)
+
+
+def _protection(found: Protection) -> Finding:
+    walls = {"seccomp": found.seccomp, "bubblewrap": found.bubblewrap}
+    more = {
+        f"Landlock {found.landlock or '(Linux 5.13 or later)'}": found.landlock,
+        "limits on memory and time": found.limits,
+        "no-new-privileges": found.no_new_privileges,
+        "an unprivileged user": found.unprivileged,
+    }
+    there = ", ".join(name for name, stands in (walls | more).items() if stands)
+    lacks = ", ".join(name for name, stands in more.items() if not stands)
+    if not found.encloses:
+        says = f"Nothing encloses what decodes customers' media. There is {there}."
+        mend = f"{bubblewrap.MEND}; until then `squero serve` serves loopback alone."
+        return Finding("sandbox", "note", says, mend)
     if lacks:
-        mend = "customers' media are decoded with what is left: prefer a machine that has them."
-        return Finding("sandbox", "note", f"This machine lacks {', '.join(lacks)}.", mend)
-    return Finding("sandbox", "ok", f"seccomp, Landlock {found.landlock}, limits, unprivileged")
+        mend = "customers' media are decoded with what there is: prefer a machine that has them."
+        return Finding("sandbox", "note", f"{there}; this machine lacks {lacks}.", mend)
+    return Finding("sandbox", "ok", there)
 
 
 def _engine() -> Finding:

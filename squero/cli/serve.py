@@ -18,6 +18,7 @@ import uvloop
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
+from squero import bubblewrap
 from squero.api.http import config
 from squero.app import Application, open_house, open_yard
 from squero.cli.base import configure_logs, load_settings, refuse
@@ -26,8 +27,10 @@ from squero.cli.database import OpenDatabase, open_database
 from squero.domain import attempt
 from squero.domain.catalog import CatalogError
 from squero.domain.policy import PolicyError
+from squero.domain.yard import Yard
 from squero.media.addresses import Rules
 from squero.media.keyring import SecretRefused
+from squero.sandbox import Sandbox, SandboxDied
 from squero.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -37,6 +40,10 @@ _BACKLOG = 2048
 _DEV = (
     "DEVELOPMENT MODE: whoever has a key can make this server fetch from http://localhost, any"
     " port. Never run it like this where others can reach it, through a proxy or a tunnel neither."
+)
+_OPEN = (
+    "NO SANDBOX: nothing on this machine encloses what decodes customers' media. A damaged picture"
+    f" may do what this user may. Mend: {bubblewrap.MEND}."
 )
 
 
@@ -84,6 +91,8 @@ def run(host: str, port: int, home: Path | None, workers: int, *, dev: bool = Fa
                 refuse("PostgreSQL lost its socket and has another now: start Squero again.")
     except (CatalogError, PolicyError, SecretRefused) as error:
         refuse(str(error))
+    except SandboxDied as died:
+        refuse(f"What decodes customers' media does not start ({died}). See `squero doctor`.")
     except (DatabaseError, PoolTimeout) as error:
         refuse(f"The database went away while the server started ({type(error).__name__}).")
     except KeyboardInterrupt:
@@ -96,11 +105,20 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with (
-        open_yard(settings, database.url, dev=dev) as yard,
-        open_house(yard, workers) as house,
-    ):
-        server = server_id(settings.home)
+    async with open_yard(settings, database.url, dev=dev) as yard:
+        await _see_enclosed(yard.sandbox, listener)
+        await _serve_yard(yard, database, listener, workers, stop)
+
+
+async def _serve_yard(
+    yard: Yard,
+    database: OpenDatabase,
+    listener: socket.socket,
+    workers: int,
+    stop: asyncio.Event,
+) -> None:
+    async with open_house(yard, workers) as house:
+        server = server_id(yard.settings.home)
         await attempt.release_own(yard, server)
         application = config(
             Application(house), lifespan="off", timeout_graceful_shutdown=_FAREWELL_SECONDS
@@ -126,6 +144,16 @@ async def _listening(
     finally:
         server.should_exit = True
         await serving
+
+
+async def _see_enclosed(sandbox: Sandbox, listener: socket.socket) -> None:
+    """Customers' bytes are decoded behind a wall, or this machine alone may send any."""
+    if (await sandbox.protection()).encloses:
+        return
+    host = listener.getsockname()[0]
+    if not ipaddress.ip_address(host).is_loopback:
+        refuse(f"{_OPEN} Until then only loopback is served, and {host} is not: leave out --host.")
+    print(_OPEN, file=sys.stderr, flush=True)
 
 
 def _only_here(host: str) -> None:

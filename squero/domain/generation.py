@@ -33,6 +33,14 @@ class Queued:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the statement that queues found: the account's jobs in the lane, and whether it did."""
+
+    queued: int
+    taken: bool
+
+
 class _Repeated(Refused):
     """Another call under the same Idempotency-Key was first."""
 
@@ -114,14 +122,20 @@ async def _first(yard: Yard, caller: Caller, call: Once) -> Queued | None:
 
 
 async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
-    async with yard.database.transaction() as tx:
+    terms = {"weight": caller.weight, "cap": caller.cap, **vars(new)}
+    terms["queued_limit"] = yard.settings.queued_per_account
+    # The statement is whole by itself; with a key there are two.
+    async with yard.database.transaction() if call else yard.database.reading() as tx:
         if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
             raise _Repeated
-        terms = {"weight": caller.weight, "cap": caller.cap}
-        queued = await tx.value("generations.queue", **terms, **vars(new))
-        if queued is None:
+        place = await tx.one(Place, "generations.queue", **terms)
+        if place is None:
+            await tx.run("shares.open", **terms)
+            place = await tx.one(Place, "generations.queue", **terms)
+        assert place is not None
+        if not place.taken:
+            yard.admission.check_count(place.queued + 1)
             raise InsufficientBalance
-        yard.admission.check_count(queued)
     # The job is there, whatever becomes of the news: claims look again by themselves.
     with suppress(OperationalError):
         await yard.news.ask(new.lane)

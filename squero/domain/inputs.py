@@ -87,8 +87,9 @@ async def _arrived(
     try:
         yield sent | fetched
     finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(_close, fetched)
+        if fetched:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(_close, fetched)
 
 
 def _close(fetched: Mapping[str, Spooled]) -> None:

@@ -13,6 +13,7 @@ from squero.domain.polled import Polls
 from squero.media.fetch import Fetcher
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring
+from squero.media.spool import Spool
 from squero.sandbox import Sandbox
 from squero.settings import Settings
 from squero.store.db import Database
@@ -29,6 +30,7 @@ class Yard:
     catalog: Catalog
     folder: Folder
     keyring: Keyring
+    spool: Spool
     sandbox: Sandbox
     outlook: Outlook
     polls: Polls

@@ -1,12 +1,14 @@
 """What is wrong with a request, in the form that the API's clients parse."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from squero.errors import InvalidRequest, Issue
 from squero.media.spool import DataUrl
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 _TYPES = {
     "bool_type": "boolean",
@@ -27,6 +29,14 @@ _NAMES = {
 }
 _LIMIT_NAME = 100
 _LIMIT_NAMES = 10
+
+
+def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
+    """The request in these fields; raises InvalidRequest."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as wrong:
+        raise refusal(wrong) from None
 
 
 def refusal(wrong: ValidationError) -> InvalidRequest:

@@ -1,7 +1,6 @@
 """The bodies of the four video calls, as the contract of 2025-12-30 has them."""
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -10,13 +9,11 @@ from pydantic import (
     InstanceOf,
     StrictBool,
     StrictStr,
-    ValidationError,
 )
 from pydantic.types import StringConstraints
 from pydantic_core import PydanticKnownError
 
 from squero.media.spool import DataUrl
-from squero.wire.issues import refusal
 
 NEGATIVE_PROMPT = "low resolution, error, worst quality, low quality, defects"
 
@@ -31,7 +28,6 @@ def _text(value: object) -> object:
 Prompt = Annotated[str, StringConstraints(strict=True, min_length=1)]
 Text = Annotated[StrictStr | None, BeforeValidator(_text)]
 MediaUrl = Annotated[StrictStr | InstanceOf[DataUrl] | None, BeforeValidator(_text)]
-Request = TypeVar("Request", bound=BaseModel)
 
 
 class QueueVideoRequest(BaseModel):
@@ -117,11 +113,3 @@ class CompleteVideoAnswer(BaseModel):
     """Whether the media is gone."""
 
     success: bool
-
-
-def parse(kind: type[Request], fields: Mapping[str, object]) -> Request:
-    """The request in these fields; raises InvalidRequest."""
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as wrong:
-        raise refusal(wrong) from None

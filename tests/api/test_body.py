@@ -16,7 +16,9 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from squero.api.body import BATCH_BYTES, Document, read_document
+from squero.api.body import BATCH_BYTES, Document
+from squero.api.body import read_document as read_counted
+from squero.api.budget import Budget
 from squero.errors import (
     InvalidJson,
     InvalidRequest,
@@ -25,6 +27,7 @@ from squero.errors import (
     UnsupportedContentType,
 )
 from squero.media.spool import DataUrl, Spool
+from squero.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +82,20 @@ def receiving(chunks: Iterable[bytes], *, whole: bool = True) -> Receive:
 
 async def never() -> Message:
     raise AssertionError("The body must not be read")
+
+
+async def read_document(
+    receive: Receive, headers: dict[str, str], *, limit_bytes: int, spool: Spool
+) -> Document:
+    """`squero.api.body.read_document`, with a budget that nobody else uses."""
+    return await read_counted(
+        receive,
+        headers,
+        limit_bytes=limit_bytes,
+        spool=spool,
+        budget=Budget(Settings(home=Path("unused"))),
+        holder=None,
+    )
 
 
 async def read(document: bytes | str | Any, spool: Spool, limit_bytes: int = LIMIT) -> Document:

@@ -2,9 +2,6 @@
 
 import asyncio
 import base64
-import io
-import math
-import wave
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -13,16 +10,13 @@ import pytest
 from squero.domain import inputs
 from squero.media.addresses import Rules
 from squero.media.fetch import Fetcher
+from tests.media.samples import data_url, recording
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
 FROM_IMAGE = {"model": "motion-image-to-video", "prompt": "p", "duration": "5s"}
 FROM_TEXT = {"model": "motion-text-to-video", "prompt": "p", "duration": "5s"}
 FROM_VIDEO = {"model": "motion-video-to-video", "prompt": "p", "duration": "5s"}
-
-
-def data_url(content, media_type="application/octet-stream"):
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def issue(answer):
@@ -35,7 +29,7 @@ def issue(answer):
 @pytest.fixture
 def house(cleared):
     """The shared house, with a yard that may fetch from localhost."""
-    fetcher = Fetcher(cleared.spool, Rules(dev=True))
+    fetcher = Fetcher(cleared.yard.spool, Rules(dev=True))
     return replace(cleared, yard=replace(cleared.yard, fetcher=fetcher))
 
 
@@ -68,12 +62,7 @@ async def site():
 
 def sound(seconds):
     """A tone as WAV."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, 8000, 0, "NONE", ""))
-        tone = (round(9000 * math.sin(tick / 3)) for tick in range(round(8000 * seconds)))
-        writer.writeframes(b"".join(sample.to_bytes(2, "little", signed=True) for sample in tone))
-    return file.getvalue()
+    return recording(seconds, rate=8000, layout="mono")
 
 
 @pytest.fixture

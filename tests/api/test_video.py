@@ -335,7 +335,7 @@ class TestNoSuchJob:
         assert issue(answer)["message"] == "Expected boolean, received string"
 
     async def test_body_is_small(self, customer):
-        answer = await customer.post("retrieve", NOWHERE | {"model": "m" * 20_000})
+        answer = await customer.post("retrieve", NOWHERE | {"model": "m" * 66_000})
         assert answer.status_code == 413
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from squero import sandbox
 from squero.cli.doctor import Finding
+from squero.confine import Protection
 from squero.store import embedded
 from squero.store.migrate import migrate
 
@@ -130,6 +132,34 @@ async def test_an_entry_that_does_not_do(
     catalogue = (await _examine(home))["catalogue"]
     assert catalogue.grade == grade
     assert says in catalogue.says
+
+
+async def test_a_machine_without_walls(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "kernel_walls", frozenset)
+    monkeypatch.setenv("PATH", str(home))
+    found = (await _examine(home))["sandbox"]
+    assert found.grade == "note"
+    assert found.says.startswith("Nothing encloses")
+    assert "limits" in found.says
+    assert "seccomp" not in found.says
+    assert "install bubblewrap" in found.mend
+    assert "loopback alone" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("protection", "grade", "says"),
+    [
+        (Protection(True, True, True, 7, True, False), "ok", "seccomp, Landlock 7, limits"),
+        (Protection(True, True, True, 4, False, True), "ok", "bubblewrap, Landlock 4, limits"),
+        (Protection(True, True, True, 0, True, False), "note", "lacks Landlock (Linux 5.13"),
+        (Protection(True, True, False, 7, True, False), "note", "lacks an unprivileged user"),
+    ],
+    ids=["all", "bubblewrap", "no landlock", "root"],
+)
+def test_walls_that_there_are(protection: Protection, grade: str, says: str) -> None:
+    found = doctor._protection(protection)
+    assert found.grade == grade
+    assert says in found.says
 
 
 async def test_an_engine_that_dies(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

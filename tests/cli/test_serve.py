@@ -2,20 +2,37 @@
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+WITHOUT_WALLS = """
+import squero.sandbox
+from squero.cli import main
+squero.sandbox.kernel_walls = frozenset
+main()
+"""
+"""Squero on a kernel without seccomp and Landlock."""
+
+
+def command(home: Path, *words: str, program: tuple[str, ...] = ("-m", "squero")) -> list[str]:
+    return [sys.executable, *program, "serve", "--port", "0", "--home", str(home), *words]
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SQUERO_")}
+
 
 def refused(home: Path, *words: str, **env: str) -> tuple[int, str]:
     """The status and the words of a server that does not start."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SQUERO_")}
     done = subprocess.run(
-        [sys.executable, "-m", "squero", "serve", "--port", "0", "--home", str(home), *words],
-        env=clean | env,
+        command(home, *words),
+        env=clean_environment() | env,
         capture_output=True,
         text=True,
         timeout=60,
@@ -139,3 +156,68 @@ def test_database_that_is_not_there(tmp_path: Path, url: str, word: str) -> None
     assert code == 1
     assert word in said
     assert "hunter2" not in said
+
+
+def start_without_walls(folder: Path, *words: str, **env: str) -> subprocess.Popen[str]:
+    """A server on a kernel without seccomp and Landlock, where bubblewrap does not work either."""
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "bwrap").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "bwrap").chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command(folder / "home", *words, program=("-c", WITHOUT_WALLS)),
+        env=clean_environment() | env | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_others_without_a_sandbox(tmp_path: Path) -> None:
+    server = start_without_walls(tmp_path, "--host", "0.0.0.0")
+    out, said = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert out == ""
+    assert said.startswith("NO SANDBOX: ")
+    assert "install bubblewrap" in said
+    assert "0.0.0.0" in said
+    assert "--host" in said
+    assert len(said.splitlines()) == 1
+    assert session(server.pid) == []
+    assert (tmp_path / "home" / "postgres").exists()
+    assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
+
+
+def test_this_machine_without_a_sandbox(tmp_path: Path, database_url: str) -> None:
+    server = start_without_walls(tmp_path, "--workers", "0", SQUERO_DATABASE_URL=database_url)
+    assert server.stdout is not None
+    assert "Squero is listening on http://127.0.0.1:" in server.stdout.readline()
+    server.send_signal(signal.SIGTERM)
+    _, said = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert said.startswith("NO SANDBOX: ")
+    assert "install bubblewrap" in said
+    assert session(server.pid) == []
+
+
+def session(leader: int) -> list[int]:
+    """The processes of this session that are left after a second at most."""
+    until = time.monotonic() + 1
+    while found := [pid for pid in processes() if session_of(pid) == leader]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return found
+
+
+def processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0

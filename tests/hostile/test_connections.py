@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from tests.acceptance.conftest import Customer, Server
 
-from .conftest import MIB, SOAK, Say, witness
+from .conftest import MIB, SOAK, Caller, Say, own_stall_seconds, witness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.hostile, pytest.mark.timeout(0)]
 
@@ -26,7 +27,8 @@ UPLOADS = 20
 PICTURE_BYTES = 50_000_000
 PIECE_BYTES = 1 << 20
 STALL_SECONDS = 0.2
-TRIES = 3
+ROUNDS = 3
+MOST_ROUNDS = 9
 
 HEAD = b"POST /api/v1/video/queue HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
@@ -134,27 +136,46 @@ def upload(server: Server, key: str, statuses: list[int]) -> None:
     statuses.append(int(answer.split(b" ", 2)[1]) if answer else 0)
 
 
-def uploads_at_once(server: Server, key: str, say: Say) -> float:
-    """The longest that anybody else waited meanwhile, in seconds."""
+def uploads_at_once(server: Server, bystander: str, key: str, say: Say) -> float | None:
+    """The longest that the server made anybody else wait, in seconds.
+
+    None when whoever called an idle process waited as well: whose fault it was cannot be told.
+    """
     statuses: list[int] = []
     senders = [
         threading.Thread(target=upload, args=(server, key, statuses)) for _ in range(UPLOADS)
     ]
+    idle = Caller(bystander)
     with witness(server) as seen:
+        idle.start()
         began = time.monotonic()
         for sender in senders:
             sender.start()
         for sender in senders:
             sender.join()
         took = time.monotonic() - began
-    say(f"{took:.1f} s for {UPLOADS} uploads, answers {set(statuses)}; {seen}")
+    idle.finish()
+    stall_seconds = own_stall_seconds(seen.calls, idle.calls)
+    say(
+        f"{took:.1f} s for {UPLOADS} uploads, answers {set(statuses)}; {seen}; its own stalls "
+        f"{stall_seconds * 1e3:.0f} ms, an idle process {idle.longest_seconds * 1e3:.0f} ms"
+    )
     assert statuses == [400] * UPLOADS
     assert seen.grown_mib < 150e6 / MIB
-    return max(seen.seconds)
+    busy = idle.longest_seconds > STALL_SECONDS / 2
+    return None if busy and seen.longest_seconds >= STALL_SECONDS else stall_seconds
 
 
-def test_large_uploads_cost_others_little(server: Server, say: Say) -> None:
+def test_large_uploads_cost_others_little(server: Server, bystander: str, say: Say) -> None:
+    """In two rounds of three: a stall of the server's making is there every time."""
     key = Customer(server).key
     for _ in range(SOAK):
-        # A stall of the server's making is there every time; one of a busy machine's is not.
-        assert any(uploads_at_once(server, key, say) < STALL_SECONDS for _ in range(TRIES))
+        stalls: list[float] = []
+        for _ in range(MOST_ROUNDS):
+            if (stall := uploads_at_once(server, bystander, key, say)) is not None:
+                stalls.append(stall)
+            if len(stalls) == ROUNDS:
+                break
+        else:
+            pytest.fail("An idle process was made to wait as well: the machine is too busy to tell")
+        assert statistics.median(stalls) < STALL_SECONDS

@@ -5,10 +5,8 @@ import io
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +16,7 @@ from squero.media.sealed import SealedFile
 from squero.media.spool import Spool
 from squero.sandbox import Sandbox
 from tests.acceptance.conftest import ROOT, Customer, Server
+from tests.media.samples import film, recording
 
 from .conftest import SEED, SOAK, Say
 
@@ -84,32 +83,10 @@ def pictures() -> dict[str, bytes]:
     return made
 
 
-def recording(container: str, codec: str, rate: int) -> bytes:
-    """Four seconds of noise as a WAV or MP3."""
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).integers(-9000, 9000, (1, 2 * rate), np.int16)
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, layout="stereo")
-        for number in range(4):
-            frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="stereo")
-            frame.sample_rate, frame.pts = rate, number * rate
-            frame.time_base = Fraction(1, rate)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return file.getvalue()
-
-
-def film(container: str, codec: str) -> bytes:
-    """Three seconds of a moving picture."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=24)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for number in range(72):
-            plane = np.full((240, 320, 3), number * 3, np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(plane, format="rgb24")))
-        output.mux(stream.encode(None))
-    return file.getvalue()
+def moving(form: str, codec: str) -> bytes:
+    """Three seconds that brighten."""
+    plane = np.zeros((240, 320, 3), np.uint8)
+    return film(72, form=form, codec=codec, picture=plane, grey=lambda number: number * 3)
 
 
 def test_pictures_through_the_api(server: Server, say: Say) -> None:
@@ -145,11 +122,11 @@ Look = Callable[[Sandbox, SealedFile, SealedFile], object]
 
 def recordings() -> Iterator[tuple[str, bytes]]:
     """Sounds and videos with the look that each is given."""
-    yield look.SOUND, recording("wav", "pcm_s16le", 48_000)
-    yield look.SOUND, recording("mp3", "mp3", 44_100)
-    yield look.FOOTAGE, film("mp4", "libx264")
-    yield look.FOOTAGE, film("webm", "libvpx")
-    yield look.CLIP, film("mp4", "libx264")
+    yield look.SOUND, recording(4)
+    yield look.SOUND, recording(4, form="mp3", codec="libmp3lame", rate=44_100)
+    yield look.FOOTAGE, moving("mp4", "libx264")
+    yield look.FOOTAGE, moving("webm", "libvpx")
+    yield look.CLIP, moving("mp4", "libx264")
 
 
 async def test_recordings_through_the_sandbox(spool: Spool, say: Say) -> None:

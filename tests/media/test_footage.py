@@ -3,19 +3,20 @@
 import io
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from squero.media.look import FUNCTIONS, BadMedia, Footage, look_at_clip, look_at_footage
-from squero.media.sealed import SealedFile, SealedReader, SealedWriter
+from squero.media.look import BadMedia, Footage, look_at_clip, look_at_footage
+from squero.media.sealed import SealedFile, SealedReader
 from squero.sandbox import Sandbox
+
+from .samples import FRAGMENTS, FRONT, Picture, film, garbled, half, halves, recording, seal
 
 pytestmark = pytest.mark.anyio
 
@@ -31,25 +32,9 @@ TOO_SMALL = "Video dimensions are too small"
 TOO_LARGE = "Video dimensions are too large"
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(FUNCTIONS)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.aclose()
-
-
 async def watch(sandbox: Sandbox, data: bytes) -> tuple[Footage, bytes]:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
-        writer = SealedWriter(source.fileno(), OTHER_KEY)
-        writer.write(data)
-        writer.finish()
-        sealed = SealedFile(source.fileno(), OTHER_KEY)
+        sealed = seal(source, data, OTHER_KEY)
         footage = await look_at_footage(sandbox, sealed, SealedFile(target.fileno(), KEY))
         # What comes out passes the check that our own results must pass.
         clip = await look_at_clip(sandbox, SealedFile(target.fileno(), KEY))
@@ -57,71 +42,6 @@ async def watch(sandbox: Sandbox, data: bytes) -> tuple[Footage, bytes]:
         assert (clip.frames, clip.has_audio) == (footage.frames, footage.has_audio)
         assert clip.seconds == pytest.approx(footage.seconds)
         return footage, b"".join(SealedReader(target.fileno(), KEY).read_range(0, 1 << 40))
-
-
-Picture = NDArray[np.uint8]
-
-
-def halves(width: int = 128, height: int = 64) -> Picture:
-    """Red on the left, blue on the right."""
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[:, : width // 2, 0] = picture[:, width // 2 :, 2] = 200
-    return picture
-
-
-def film(
-    times: Sequence[int] | int = 24,
-    *,
-    form: str = "mp4",
-    codec: str = "libx264",
-    audio: str = "",
-    tick: int = 24,
-    picture: Picture | None = None,
-    grey: Callable[[int], int] | None = None,
-    turn: int = 0,
-    pixel_aspect: Fraction | None = None,
-    title: str = "",
-    options: dict[str, str] | None = None,
-) -> bytes:
-    """A video with a frame at each of the times, in ticks, and a tone from half a second on."""
-    times = range(times) if isinstance(times, int) else times
-    picture = halves() if picture is None else picture
-    with tempfile.NamedTemporaryFile() as file:
-        with av.open(file.name, "w", format=form, options=options or {}) as container:
-            container.metadata["title"] = title
-            stream = container.add_stream(codec, rate=tick)
-            assert isinstance(stream, av.VideoStream)
-            stream.height, stream.width, _ = picture.shape
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.thread_count = 1
-            stream.time_base = stream.codec_context.time_base = Fraction(1, tick)
-            if pixel_aspect:
-                stream.codec_context.sample_aspect_ratio = pixel_aspect
-            if turn:
-                stream.set_display_rotation(turn)
-            sound = container.add_stream(audio, rate=48_000, layout="stereo") if audio else None
-            for number, time in enumerate(times):
-                shown = np.full_like(picture, grey(number)) if grey else picture
-                frame = av.VideoFrame.from_ndarray(shown)
-                frame.pts, frame.time_base = time, Fraction(1, tick)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-            if sound is not None:
-                add_tone(container, sound, (times[-1] + 1) / tick)
-        return Path(file.name).read_bytes()
-
-
-def add_tone(container: Any, stream: Any, seconds: float) -> None:
-    times = np.arange(round(seconds * 48_000)) / 48_000
-    wave = 0.5 * np.sin(2 * np.pi * 440 * times) * (times >= 0.5)
-    both = np.stack([wave, wave]).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(both, format="fltp", layout="stereo")
-    frame.sample_rate, frame.pts = 48_000, 0
-    context = stream.codec_context
-    resampler = av.AudioResampler(context.format, "stereo", 48_000, context.frame_size or 1024)
-    for part in (*resampler.resample(frame), *resampler.resample(None)):
-        container.mux(stream.encode(part))
-    container.mux(stream.encode())
 
 
 def pictures(data: bytes) -> list[Picture]:
@@ -138,8 +58,8 @@ RED, BLUE = (200, 0, 0), (0, 0, 200)
 
 MADE: dict[str, dict[str, Any]] = {
     "mp4": {"audio": "aac"},
-    "mp4, index in front": {"options": {"movflags": "faststart"}},
-    "mp4 in fragments": {"options": {"movflags": "frag_keyframe+empty_moov"}, "audio": "aac"},
+    "mp4, index in front": {"options": FRONT},
+    "mp4 in fragments": {"options": FRAGMENTS, "audio": "aac"},
     "mp4 with hevc and mp3": {"codec": "libx265", "audio": "libmp3lame"},
     "mp4 with av1": {"codec": "libsvtav1"},
     "mov": {"form": "mov", "audio": "pcm_s16le"},
@@ -276,13 +196,6 @@ async def test_what_is_declared_is_not_believed(sandbox: Sandbox) -> None:
     assert footage.seconds == 1
 
 
-def garbled(data: bytes) -> bytes:
-    """Every compressed picture overwritten; the index in front stays as it is."""
-    start = data.index(b"mdat") + 4
-    return data[:start] + b"\xff" * (len(data) - start)
-
-
-FRONT = {"movflags": "faststart"}
 LONG = range(0, 32 * 24, 24)
 
 
@@ -300,12 +213,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "gif": (lambda: b"GIF89a" + bytes(100), {INVALID}),
     "the name of an mp4": (lambda: b"\0\0\0\x20ftypisom" + bytes(500), {UNREADABLE}),
     "the name of a webm": (lambda: b"\x1a\x45\xdf\xa3webm" + bytes(500), {UNREADABLE}),
-    "half": (lambda: film(48)[:1500], {UNREADABLE}),
+    "half": (lambda: half(film(48)), {UNREADABLE}),
     "half with its index in front": (lambda: film(48, options=FRONT)[:-500], {UNREADABLE}),
     "garbled": (lambda: garbled(film(48, options=FRONT)), {UNREADABLE}),
     "mpeg4": (lambda: film(codec="mpeg4"), {CODEC}),
     "mjpeg": (lambda: film(codec="mpeg2video"), {CODEC}),
-    "sound alone": (lambda: sound_alone(), {UNREADABLE}),
+    "sound alone": (lambda: recording(form="mp4", codec="aac"), {UNREADABLE}),
     "one frame": (lambda: film(1), {TOO_SHORT}),
     "half a second": (lambda: film(12), {TOO_SHORT}),
     "half a minute and more": (lambda: film(LONG), {TOO_LONG}),
@@ -314,13 +227,6 @@ REFUSED: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "tiny": (lambda: film(picture=halves(128, 32)), {TOO_SMALL}),
     "vast": (vast, {TOO_LARGE, UNREADABLE}),
 }
-
-
-def sound_alone() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        add_tone(container, container.add_stream("aac", rate=48_000, layout="stereo"), 2)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -346,15 +252,7 @@ async def test_playlist_never_leads_elsewhere(
 
 async def test_a_refused_video_leaves_the_target_as_it_was(sandbox: Sandbox) -> None:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
-        seal(source, b"no video")
+        sealed = seal(source, b"no video", OTHER_KEY)
         with pytest.raises(BadMedia):
-            await look_at_footage(
-                sandbox, SealedFile(source.fileno(), OTHER_KEY), SealedFile(target.fileno(), KEY)
-            )
+            await look_at_footage(sandbox, sealed, SealedFile(target.fileno(), KEY))
         assert target.read() == b""
-
-
-def seal(file: IO[bytes], data: bytes) -> None:
-    writer = SealedWriter(file.fileno(), OTHER_KEY)
-    writer.write(data)
-    writer.finish()

@@ -4,18 +4,19 @@ import io
 import struct
 import tempfile
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from squero.media.look import FUNCTIONS, BadMedia, Sound, look_at_sound
+from squero.media.look import BadMedia, Sound, look_at_sound
 from squero.media.sealed import SealedFile, SealedReader, SealedWriter
 from squero.sandbox import Sandbox
+
+from .samples import recording, seal
 
 pytestmark = pytest.mark.anyio
 
@@ -27,25 +28,9 @@ TOO_SHORT = "The audio is too short. It must last at least 3 seconds"
 TOO_LONG = "The audio is too long. It must last at most 30 seconds"
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(FUNCTIONS)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.aclose()
-
-
 async def listen(sandbox: Sandbox, data: bytes) -> tuple[Sound, bytes]:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
-        writer = SealedWriter(source.fileno(), OTHER_KEY)
-        writer.write(data)
-        writer.finish()
-        sealed = SealedFile(source.fileno(), OTHER_KEY)
+        sealed = seal(source, data, OTHER_KEY)
         sound = await look_at_sound(sandbox, sealed, SealedFile(target.fileno(), KEY))
         recorded = SealedReader(target.fileno(), KEY).read_range(0, 1 << 40)
         return sound, b"".join(recorded)
@@ -56,36 +41,6 @@ def samples(recorded: bytes) -> NDArray[np.float64]:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 48_000)
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     return data.reshape(-1, 2) / 32768
-
-
-def tone(seconds: float, rate: int = 48_000) -> NDArray[np.float32]:
-    times = np.arange(round(seconds * rate)) / rate
-    return (0.5 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
-
-
-def recording(
-    seconds: float = 4.0,
-    *,
-    form: str = "wav",
-    codec: str = "pcm_s16le",
-    rate: int = 48_000,
-    layout: str = "stereo",
-    title: str = "",
-) -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format=form) as container:
-        container.metadata["title"] = title
-        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
-        channels = stream.codec_context.channels
-        both = np.ascontiguousarray(np.tile(tone(seconds, rate), (channels, 1)))
-        frame = av.AudioFrame.from_ndarray(both, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, 0
-        size = stream.codec_context.frame_size or 1024
-        resampler = av.AudioResampler(stream.codec_context.format, layout, rate, size)
-        for part in (*resampler.resample(frame), *resampler.resample(None)):
-            container.mux(stream.encode(part))
-        container.mux(stream.encode())
-    return file.getvalue()
 
 
 MADE: dict[str, dict[str, Any]] = {

@@ -4,8 +4,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from squero.errors import InvalidRequest, Issue
-from squero.wire.issues import body
-from squero.wire.video import QueueVideoRequest, parse
+from squero.wire.issues import body, parse
+from squero.wire.video import QueueVideoRequest
 
 
 class Closed(BaseModel):

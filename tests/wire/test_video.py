@@ -2,12 +2,12 @@
 
 import pytest
 
+from squero.wire.issues import parse
 from squero.wire.video import (
     NEGATIVE_PROMPT,
     QueueVideoRequest,
     QuoteVideoRequest,
     RetrieveVideoRequest,
-    parse,
 )
 
 ASKED = {"model": "m", "prompt": "p", "duration": "5s"}

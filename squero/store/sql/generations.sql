@@ -1,40 +1,25 @@
 -- Generations: the job row. The WHERE clause is the state machine: no row back means no.
 
 -- name: queue
--- The job, its place in the share and its hold, in one: how many of the account's wait now in the
--- lane; no row when the balance does not cover the price. The hold reads from the share, so that the share is locked before the balance. An account
--- that had nothing queued or running comes back at the larger of its own virtual time and the
--- lane's, so that it neither owes for its absence nor profits from it; where nobody is active, all
--- are even. An unmetered account is funded as it goes.
-WITH clock AS (
-    SELECT virtual_us, false AS idle FROM lanes WHERE lane = %(lane)s AND EXISTS (
-        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
-    UNION ALL
-    SELECT max(virtual_us), true FROM shares WHERE lane = %(lane)s AND NOT EXISTS (
-        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
-    HAVING count(*) > 0
-), shared AS (
-    INSERT INTO shares AS s (lane, account_id, weight, cap, queued, waiting_us, virtual_us)
-    VALUES (%(lane)s, %(account_id)s, %(weight)s, %(cap)s, 1, %(estimate_us)s, coalesce(
-        (SELECT virtual_us FROM clock), 0))
-    ON CONFLICT (lane, account_id) DO UPDATE SET
-        queued = s.queued + 1, waiting_us = s.waiting_us + excluded.waiting_us,
-        weight = excluded.weight, cap = excluded.cap,
-        virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
-                     ELSE greatest(s.virtual_us, excluded.virtual_us) END
-    RETURNING account_id, queued
-), woken AS (
-    INSERT INTO lanes AS l (lane, virtual_us)
-    SELECT %(lane)s, virtual_us FROM clock, shared WHERE idle
-    ON CONFLICT (lane) DO UPDATE SET virtual_us = excluded.virtual_us
-    WHERE l.virtual_us < excluded.virtual_us
+-- The job, its place in the share and its hold, in one statement that changes all or nothing: how
+-- many of the account's jobs waited in the lane before this one, and whether it was taken, which it
+-- is not when too many wait or the balance does not cover the price. No row when the account has no
+-- share in the lane yet: `shares.open`, and again. The hold reads from the share, so that the share
+-- is locked before the balance. An account that had nothing queued or running comes back at the
+-- larger of its own virtual time and the lane's, so that it neither owes for its absence nor
+-- profits from it; where nobody is active, all are even. An unmetered account is funded as it goes.
+WITH share AS (
+    SELECT account_id, queued, running FROM shares
+    WHERE lane = %(lane)s AND account_id = %(account_id)s
+    FOR UPDATE
 ), held AS (
     UPDATE balances b
     SET available_micros = available_micros
             - CASE a.billing WHEN 'prepaid' THEN %(price_micros)s::bigint ELSE 0 END,
         held_micros = held_micros + %(price_micros)s
-    FROM shared JOIN accounts a ON a.id = shared.account_id
-    WHERE b.account_id = shared.account_id AND b.currency = %(currency)s
+    FROM share JOIN accounts a ON a.id = share.account_id
+    WHERE share.queued < %(queued_limit)s
+      AND b.account_id = share.account_id AND b.currency = %(currency)s
       AND (a.billing = 'unmetered' OR b.available_micros >= %(price_micros)s)
     RETURNING b.account_id, b.currency, a.billing
 ), transferred AS (
@@ -54,8 +39,27 @@ WITH clock AS (
         %(height)s, %(frames)s, %(fps)s, %(audio)s, %(seed)s, %(prompt)s, %(inputs)s, %(key_day)s,
         %(wrapped_key)s, currency, %(price_micros)s, %(estimate_us)s, %(expected_wait_us)s
     FROM held
+), clock AS (
+    SELECT virtual_us, false AS idle FROM lanes WHERE lane = %(lane)s AND EXISTS (
+        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
+    UNION ALL
+    SELECT max(virtual_us), true FROM shares WHERE lane = %(lane)s AND NOT EXISTS (
+        SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0))
+    HAVING count(*) > 0
+), shared AS (
+    UPDATE shares s
+    SET queued = s.queued + 1, waiting_us = s.waiting_us + %(estimate_us)s,
+        weight = %(weight)s, cap = %(cap)s,
+        virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
+                     ELSE greatest(s.virtual_us, (SELECT virtual_us FROM clock)) END
+    FROM held WHERE s.lane = %(lane)s AND s.account_id = held.account_id
+), woken AS (
+    INSERT INTO lanes AS l (lane, virtual_us)
+    SELECT %(lane)s, virtual_us FROM clock, held WHERE idle
+    ON CONFLICT (lane) DO UPDATE SET virtual_us = excluded.virtual_us
+    WHERE l.virtual_us < excluded.virtual_us
 )
-SELECT shared.queued FROM held JOIN shared USING (account_id);
+SELECT share.queued, held.account_id IS NOT NULL AS taken FROM share LEFT JOIN held ON true;
 
 -- name: announce
 -- A job has come to the lane, or a place in it: so many, and where.

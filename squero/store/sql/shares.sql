@@ -1,5 +1,10 @@
 -- Fair queueing by virtual time: it is charged when work starts, not when it is queued.
 
+-- name: open
+-- An account's share of a lane, before its first job there.
+INSERT INTO shares (lane, account_id, weight) VALUES (%(lane)s, %(account_id)s, %(weight)s)
+ON CONFLICT (lane, account_id) DO NOTHING;
+
 -- name: leave
 -- A job that waited waits no more, and never started.
 UPDATE shares SET queued = queued - 1, waiting_us = waiting_us - %(estimate_us)s
