@@ -70,7 +70,7 @@ async def open_yard(
     secret = await to_thread.run_sync(load_secret, settings.secret_path)
     folder, spool = Folder(settings.home / "media"), Spool(settings.home / "spool")
     database = Database(database_url)
-    sandbox = Sandbox(look.FUNCTIONS)
+    sandbox, pictures = Sandbox(look.RECORDINGS), Sandbox(look.PICTURES)
     await database.open()
     try:
         yield Yard(
@@ -81,6 +81,7 @@ async def open_yard(
             keyring=Keyring(secret, folder),
             spool=spool,
             sandbox=sandbox,
+            pictures=pictures,
             outlook=Outlook(database),
             polls=Polls(database),
             news=News(database),
@@ -89,6 +90,7 @@ async def open_yard(
             policies=policy.load(settings.refused_terms_file),
         )
     finally:
+        await pictures.aclose()
         await sandbox.aclose()
         await database.close()
 
@@ -105,7 +107,7 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         readiness=Readiness(own_workers),
         leases=Leases(yard.settings.lease_seconds),
     )
-    await yard.sandbox.start()
+    await asyncio.gather(yard.sandbox.start(), yard.pictures.start())
     await attempt.hush(yard)
     tasks = [
         asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),

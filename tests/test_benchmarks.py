@@ -71,7 +71,7 @@ class TestBenchmarks:
         ("name", "goals"),
         [
             ("http", ["quote", "quote", "poll, a waiting job", "queue, 16", "queue with 200 kB"]),
-            ("sealing", ["1 readers", "1 readers", "50 readers", "50 readers", "first byte"]),
+            ("sealing", ["1 reader:", "1 reader:", "50 readers", "50 readers", "first byte"]),
             ("uploads", ["at most 150 MB above idle", "others stalled at most 200 ms"]),
         ],
     )
@@ -99,7 +99,7 @@ class TestBenchmarks:
         self, figures: Mapping[str, Mapping[str, Any]]
     ) -> None:
         names = {row[0] for row in figures["sealing"]["rows"]}
-        assert {"nginx, 1 readers", "nginx, 50 readers", "nginx, Range at 90 %"} <= names
+        assert {"nginx, 1 reader", "nginx, 50 readers", "nginx, Range at 90 %"} <= names
         assert all(one["passed"] is not None for one in figures["sealing"]["verdicts"])
 
     def test_an_unknown_name_is_refused(self) -> None:

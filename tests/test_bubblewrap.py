@@ -145,7 +145,7 @@ async def test_works_on_descriptors_and_within_its_memory(sandbox: Sandbox, tmp_
 
 @bubblewrap
 async def test_decoders_start_inside() -> None:
-    sandbox = Sandbox(look.FUNCTIONS, walls=frozenset())
+    sandbox = Sandbox(look.RECORDINGS, walls=frozenset())
     try:
         assert (await sandbox.protection()).bubblewrap
     finally:

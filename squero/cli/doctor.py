@@ -215,7 +215,7 @@ def _clock() -> Finding:
 
 
 async def _sandbox() -> Finding:
-    sandbox = Sandbox(look.FUNCTIONS)
+    sandbox = Sandbox(look.RECORDINGS)
     try:
         found = await sandbox.protection()
     except (SandboxDied, OSError) as died:

@@ -106,7 +106,8 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_yard(settings, database.url, dev=dev) as yard:
-        await _see_enclosed(yard.sandbox, listener)
+        for sandbox in (yard.sandbox, yard.pictures):
+            await _see_enclosed(sandbox, listener)
         await _serve_yard(yard, database, listener, workers, stop)
 
 

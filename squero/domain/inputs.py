@@ -122,7 +122,7 @@ async def _seal(yard: Yard, sealing: Sealing, field: str, spooled: Spooled) -> I
 async def _look(yard: Yard, field: str, source: SealedFile, target: SealedFile) -> Input:
     match field:
         case "image_url":
-            return await look_at_picture(yard.sandbox, source, target)
+            return await look_at_picture(yard.pictures, source, target)
         case "audio_url":
             return await look_at_sound(yard.sandbox, source, target)
         case _:

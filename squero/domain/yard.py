@@ -32,6 +32,9 @@ class Yard:
     keyring: Keyring
     spool: Spool
     sandbox: Sandbox
+    """Where sounds and videos are decoded."""
+    pictures: Sandbox
+    """One of its own: what a child costs is what its parent has loaded."""
     outlook: Outlook
     polls: Polls
     news: News

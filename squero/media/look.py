@@ -17,8 +17,8 @@ PICTURE = "squero.media.picture:redraw"
 SOUND = "squero.media.sound:rerecord"
 FOOTAGE = "squero.media.footage:refilm"
 CLIP = "squero.media.clip:inspect"
-FUNCTIONS = (PICTURE, SOUND, FOOTAGE, CLIP)
-"""The allow-list for the Sandbox that these functions are handed."""
+PICTURES, RECORDINGS = (PICTURE,), (SOUND, FOOTAGE, CLIP)
+"""The allow-lists for the Sandboxes that `look_at_picture` and the others are handed."""
 
 UNREADABLE_PICTURE = "The image file is corrupted or unreadable"
 UNREADABLE_SOUND = "The audio file is corrupted or unreadable"

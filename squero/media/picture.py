@@ -4,7 +4,7 @@ import io
 import warnings
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
 from squero.sandbox import SandboxRefusal
@@ -13,6 +13,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 LIMIT_PIXELS = 50_000_000
 LIMIT_SIDE = 3840
 LEAST_SIDE = 64
+
+_FINEST = 0  # colour at the full size, as libjpeg counts it
 
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
@@ -44,6 +46,7 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         with Image.open(io.BufferedReader(reader, CHUNK_BYTES), formats=FORMATS) as image:
             form = str(image.format)
             _check(image.size)
+            sampling = JpegImagePlugin.get_sampling(image) if form == "JPEG" else _FINEST
             plain = _plain(image)
     except (SandboxRefusal, MemoryError):
         raise
@@ -55,7 +58,7 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         # A decoder of broken bytes may raise anything at all.
         raise SandboxRefusal(_UNREADABLE) from None
     writer = SealedWriter(target, bytes.fromhex(arguments["target_key"]))
-    media_type = _save(plain, form, writer)
+    media_type = _save(plain, form, writer, max(sampling, _FINEST))
     size = writer.finish()
     return {
         "width": plain.width,
@@ -138,9 +141,10 @@ def _srgb() -> Any:
     return ImageCms.createProfile("sRGB")
 
 
-def _save(image: Image.Image, form: str, file: Any) -> str:
+def _save(image: Image.Image, form: str, file: Any, sampling: int = _FINEST) -> str:
     if form == "JPEG":
-        image.save(file, "JPEG", quality=95, subsampling=0)
+        # Colour that came at half the size gains nothing from being stored at the whole.
+        image.save(file, "JPEG", quality=95, subsampling=sampling)
         return "image/jpeg"
     image.save(file, "PNG", compress_level=1)
     return "image/png"

@@ -130,7 +130,7 @@ def recordings() -> Iterator[tuple[str, bytes]]:
 
 
 async def test_recordings_through_the_sandbox(spool: Spool, say: Say) -> None:
-    sandbox = Sandbox(look.FUNCTIONS)
+    sandbox = Sandbox(look.PICTURES + look.RECORDINGS)
     await sandbox.start()
     draw = random.Random(SEED)
     ends: Counter[str] = Counter()
