@@ -2,6 +2,7 @@
 
 PYTHON ?=
 VENV := .venv
+LITELLM := .venv-litellm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOAK_KILLS ?= 200
@@ -45,7 +46,7 @@ check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/docs
 
-bench: $(VENV)/.develop  ## Measure
+bench: $(VENV)/.develop $(LITELLM)/.run  ## Measure
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.develop  ## The long form of test-kill (SOAK_KILLS kills) and test-hostile (20 times)
@@ -53,8 +54,9 @@ soak: $(VENV)/.develop  ## The long form of test-kill (SOAK_KILLS kills) and tes
 	SQUERO_SOAK=$(SOAK_TIMES) $(BIN)/python -m pytest -m hostile --timeout=0
 
 # Not part of setup: this is the one target that decides versions.
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-annotate --no-header pyproject.toml requirements/build.in
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header
+LOCK := $(COMPILE) pyproject.toml requirements/build.in
 lock:  ## Choose the versions anew: requirements/*.txt
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
 	@trap 'rm -f requirements/*.new' EXIT; set -e; \
@@ -62,11 +64,12 @@ lock:  ## Choose the versions anew: requirements/*.txt
 	  $(LOCK); } > requirements/run.txt.new; \
 	{ echo '# Made by `make lock`: what runs Squero and what its tests and checks need, pinned with hashes.'; \
 	  $(LOCK) --extra dev; } > requirements/develop.txt.new; \
-	mv requirements/run.txt.new requirements/run.txt; \
-	mv requirements/develop.txt.new requirements/develop.txt
+	{ echo '# Made by `make lock`: what `make bench` measures Squero beside, pinned with hashes.'; \
+	  echo 'litellm[proxy]' | $(COMPILE) -; } > requirements/litellm.txt.new; \
+	for name in run develop litellm; do mv requirements/$$name.txt.new requirements/$$name.txt; done
 
 clean:  ## Remove what all of the above made, except demo.mp4
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LITELLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find squero tests benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
 
 # The environment. A stamp says what is installed; it is older than what it was made from when
@@ -81,6 +84,13 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
 $(VENV)/.develop: requirements/develop.txt $(VENV)/.run
 	@echo 'Installing what its tests and checks need …'
 	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/develop.txt
+	@touch $@
+
+# Apart from ours: it would have other versions of what we need.
+$(LITELLM)/.run: requirements/litellm.txt | $(BIN)/pip
+	@echo 'Installing LiteLLM, to be measured beside, into $(LITELLM): the first time this takes minutes …'
+	@$(BIN)/python -m venv --clear --without-pip $(LITELLM)
+	@$(PIP) --python $(LITELLM) install --quiet --no-deps --require-hashes -r requirements/litellm.txt
 	@touch $@
 
 # The first interpreter that is new enough.

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 
 _BUFFER_BYTES = 1 << 18
 _SILENCE_SECONDS = 60.0
+_FULL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,19 @@ class Met:
     body_bytes: int
     first_byte: float
     """The median wait for an answer's first byte."""
+    late_first_byte: float
+    """Its p99."""
     middle: float
     high: float
     """The p99 of whole answers."""
     longest: float
     busy: float
     """The share of its core that the load itself took: near 1, it is the load that bounds."""
+
+    @property
+    def bounds(self) -> bool:
+        """Whether the load could not have met with more."""
+        return self.busy >= _FULL
 
     @property
     def rate(self) -> float:
@@ -70,12 +78,18 @@ class Met:
         return self
 
 
-def request(path: str, body: object = None, *, key: str = "", method: str = "POST") -> bytes:
-    """The bytes of a request with a JSON body, or with these very bytes as its JSON."""
+def request(
+    path: str, body: object = None, *, key: str = "", method: str = "POST", since: int = 0
+) -> bytes:
+    """The bytes of a request with a JSON body, or with these very bytes as its JSON.
+
+    `since` asks for a Range from this byte to the end.
+    """
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(data)}"]
     lines += ["content-type: application/json"] if data else []
     lines += [f"authorization: Bearer {key}"] if key else []
+    lines += [f"range: bytes={since}-"] if since else []
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
@@ -257,6 +271,11 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
+def _at(share: float, ranked: Sequence[float]) -> float:
+    """The nearest-rank percentile."""
+    return ranked[math.ceil(share * len(ranked)) - 1]
+
+
 def main() -> None:
     """Apply the load that standard input tells of, and print what it met with."""
     told = json.load(sys.stdin)
@@ -275,9 +294,10 @@ def main() -> None:
         seconds=seconds,
         statuses=run.statuses,
         body_bytes=run.body_bytes,
-        first_byte=firsts[len(firsts) // 2],
-        middle=times[len(times) // 2],
-        high=times[int(0.99 * (len(times) - 1))],
+        first_byte=_at(0.5, firsts),
+        late_first_byte=_at(0.99, firsts),
+        middle=_at(0.5, times),
+        high=_at(0.99, times),
         longest=times[-1],
         busy=busy / seconds,
     )

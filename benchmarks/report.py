@@ -9,12 +9,14 @@ from rich.table import Table
 
 Cell = str | int | float
 
+_WORDS = {True: "PASS", False: "FAIL", None: "OPEN"}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal held against what was measured."""
+    """A goal held against what was measured; None where that shows neither one nor the other."""
 
-    passed: bool
+    passed: bool | None
     goal: str
 
 
@@ -32,14 +34,14 @@ class Report:
         """Add a row of figures."""
         self.rows.append(row)
 
-    def judge(self, goal: str, *, passed: bool) -> None:
+    def judge(self, goal: str, *, passed: bool | None) -> None:
         """Add a verdict: one that fails makes the run end with status 1."""
         self.verdicts.append(Verdict(passed, goal))
 
     @property
     def passed(self) -> bool:
-        """Whether every goal was met."""
-        return all(verdict.passed for verdict in self.verdicts)
+        """Whether no goal was missed."""
+        return all(verdict.passed is not False for verdict in self.verdicts)
 
     def show(self, console: Console) -> None:
         """Print the table, then the verdicts and notes."""
@@ -50,9 +52,7 @@ class Report:
             table.add_row(*map(_text, row))
         console.print(table)
         for verdict in self.verdicts:
-            console.print(
-                f"{'PASS' if verdict.passed else 'FAIL'}  {verdict.goal}", highlight=False
-            )
+            console.print(f"{_WORDS[verdict.passed]}  {verdict.goal}", highlight=False)
         for note in self.notes:
             console.print(f"      {note}", highlight=False)
         console.print()

@@ -18,6 +18,7 @@ from squero.settings import Settings
 from squero.store.migrate import migrate
 
 CREDIT_MICROS = 10**15
+LIMIT_JOBS = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ async def make_database(stage: Stage, name: str) -> str:
 async def made_yard(stage: Stage, name: str) -> AsyncIterator[Yard]:
     """A yard on a new database and a new home."""
     url = await make_database(stage, name)
-    async with open_yard(Settings(home=stage.folder / name), url) as yard:
+    settings = Settings(home=stage.folder / name, queued_per_account=LIMIT_JOBS)
+    async with open_yard(settings, url) as yard:
         yield yard
 
 
