@@ -66,7 +66,7 @@ async def made_yard(stage: Stage, name: str) -> AsyncIterator[Yard]:
 async def make_tenant(yard: Yard) -> Tenant:
     """A prepaid account that no benchmark can empty."""
     async with yard.database.transaction() as tx:
-        account, _ = await accounts.find_or_open(tx, None, prepaid=True)
+        account, _ = await accounts.find_or_open(tx, None, "prepaid")
         await accounts.top_up(tx, account, CREDIT_MICROS)
         _, key = await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
     return Tenant(await keys.Callers(yard.database, yard.keyring).find(key), key)

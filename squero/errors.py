@@ -58,6 +58,18 @@ class InsufficientBalance(Refused):
     message = "Insufficient USD or Diem balance to complete request"
 
 
+class SpendLimitExceeded(Refused):
+    """The account could pay, but not by this key in its present period."""
+
+    status = 402
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(
+            f"API key {currency} spend limit exceeded. Your account may still have {currency}"
+            f" balance, but this API key has reached its configured {currency} spending limit."
+        )
+
+
 class NotFound(Refused):
     status = 404
     message = "Not found"

@@ -188,8 +188,8 @@ def open_tenant(yard: Yard) -> Callable[..., object]:
 
     async def make(credit_micros: int | None = None) -> Tenant:
         async with yard.database.transaction() as tx:
-            prepaid = credit_micros is not None
-            account, _ = await accounts.find_or_open(tx, None, prepaid=prepaid)
+            billing = "unmetered" if credit_micros is None else "prepaid"
+            account, _ = await accounts.find_or_open(tx, None, billing)
             if credit_micros:
                 await accounts.top_up(tx, account, credit_micros)
             _, key = await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")

@@ -89,8 +89,9 @@ def bearer(headers: Headers) -> str:
 
 def _balance_headers(caller: Caller) -> RawHeaders:
     unmetered = caller.billing == "unmetered"
-    usd = str(UNMETERED_USD) if unmetered else usd_text(caller.available_micros)
-    return [(b"x-venice-balance-usd", usd.encode()), (b"x-venice-balance-diem", b"0")]
+    usd = str(UNMETERED_USD) if unmetered else usd_text(caller.usd_micros)
+    diem = usd_text(caller.diem_micros)
+    return [(b"x-venice-balance-usd", usd.encode()), (b"x-venice-balance-diem", diem.encode())]
 
 
 def _limit_headers(allowance: Allowance) -> RawHeaders:

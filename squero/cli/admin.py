@@ -54,7 +54,9 @@ def create_key(
 
     async def create(yard: Yard) -> str:
         async with yard.database.transaction() as tx:
-            owner, new = await accounts.find_or_open(tx, account, prepaid=micros is not None)
+            owner, new = await accounts.find_or_open(
+                tx, account, "unmetered" if micros is None else "prepaid"
+            )
             if micros is not None:
                 await accounts.top_up(tx, owner, micros)
             _, key = await keys.create(tx, yard.keyring, owner.id, kinds[kind.lower()], description)

@@ -5,6 +5,7 @@ generation, the share, the balance.
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -21,7 +22,16 @@ from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
 from squero.domain.pricing import price_micros
 from squero.domain.yard import Yard
-from squero.errors import InsufficientBalance, Refused, RequestNotFound
+from squero.errors import (
+    AtCapacity,
+    AuthenticationFailed,
+    InsufficientBalance,
+    Refused,
+    RequestNotFound,
+    SpendLimitExceeded,
+    TooManyQueued,
+)
+from squero.store.db import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +43,7 @@ class Queued:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the statement that queues found: the account's jobs in the lane, and whether it did."""
-
-    queued: int
-    taken: bool
+_TRIES = 4  # a share, an epoch, and a balance that changes meanwhile
 
 
 class _Repeated(Refused):
@@ -128,14 +133,31 @@ async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> No
     async with yard.database.transaction() if call else yard.database.reading() as tx:
         if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
             raise _Repeated
-        place = await tx.one(Place, "generations.queue", **terms)
-        if place is None:
-            await tx.run("shares.open", **terms)
-            place = await tx.one(Place, "generations.queue", **terms)
-        assert place is not None
-        if not place.taken:
-            yard.admission.check_count(place.queued + 1)
-            raise InsufficientBalance
+        for _ in range(_TRIES):
+            if await tx.value("generations.queue", **terms) is not None:
+                break
+            await _make_room(tx, await tx.value("generations.queue_refusal", **terms), terms)
+        else:
+            raise AtCapacity
     # The job is there, whatever becomes of the news: claims look again by themselves.
     with suppress(OperationalError):
         await yard.news.ask(new.lane)
+
+
+async def _make_room(tx: Tx, refusal: str, terms: Mapping[str, object]) -> None:
+    """Do what was missing for a job to be taken, or raise why it is not."""
+    match refusal:
+        case "no_share":
+            await tx.run("shares.open", **terms)
+        case "no_epoch":
+            await tx.run("ledger.refill", **terms)
+        case "no_key":
+            raise AuthenticationFailed
+        case "crowded":
+            raise TooManyQueued
+        case "usd_limit":
+            raise SpendLimitExceeded("USD")
+        case "diem_limit":
+            raise SpendLimitExceeded("DIEM")
+        case "insufficient":
+            raise InsufficientBalance

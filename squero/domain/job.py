@@ -10,7 +10,7 @@ from uuid import UUID
 from anyio import to_thread
 from psycopg.types.json import Jsonb
 
-from squero.domain import catalog, ledger
+from squero.domain import catalog
 from squero.domain.catalog import Clip, Model, VideoRequest
 from squero.domain.inputs import Input, Sealing
 from squero.domain.keys import Caller
@@ -42,7 +42,6 @@ class Job:
     inputs: Jsonb
     key_day: date
     wrapped_key: bytes
-    currency: str
     price_micros: int
     estimate_us: int
     expected_wait_us: int
@@ -78,7 +77,6 @@ async def make(
         inputs=Jsonb({role: one.media_type for role, one in found.items()}),
         key_day=caller.today,
         wrapped_key=await _wrapped(yard, sealing, caller.today),
-        currency=ledger.USD,
         price_micros=price_micros(model, clip),
         estimate_us=estimate_us,
         expected_wait_us=await yard.outlook.wait_us(model.lane, caller.account_id, estimate_us),

@@ -7,6 +7,7 @@ are a checksum, so a mistyped key is refused without a query.
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -32,11 +33,15 @@ class Caller:
     type: str
     account_id: UUID
     billing: str
+    tier: str
     weight: int
     cap: int | None
-    available_micros: int
+    usd_micros: int
+    diem_micros: int
     today: date
-    """The database's day."""
+    """The database's day, which is the epoch."""
+    models: Sequence[str] | None
+    """Those that the key may use; None is every one."""
 
 
 @dataclass(frozen=True, slots=True)

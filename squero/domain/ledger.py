@@ -7,11 +7,13 @@ account is reconciled by hand.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import Literal
 from uuid import UUID, uuid4
 
 from squero.store.db import Tx
 
-USD = "USD"
+Currency = Literal["DIEM", "BUNDLED_CREDITS", "USD"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Difference:
 
     account: str
     currency: str
+    epoch: date
     available_micros: int
     held_micros: int
     available_sum: int
@@ -50,6 +53,17 @@ class Miscount:
 
 
 @dataclass(frozen=True, slots=True)
+class Miscounted:
+    """A key whose spending is not the sum of its holds."""
+
+    account: str
+    last6: str
+    currency: str
+    spent_micros: int
+    spent_sum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What was looked at."""
 
@@ -61,28 +75,45 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What `squero ledger check` found; in order when there is nothing in the first three."""
+    """What `squero ledger check` found; in order when there is nothing in the first four."""
 
     differences: Sequence[Difference]
     unsettled: Sequence[Unsettled]
     miscounts: Sequence[Miscount]
+    miscounted: Sequence[Miscounted]
     totals: Totals
 
     @property
     def in_order(self) -> bool:
         """Whether the books add up."""
-        return not (self.differences or self.unsettled or self.miscounts)
+        return not (self.differences or self.unsettled or self.miscounts or self.miscounted)
 
 
-async def credit(tx: Tx, account_id: UUID, amount_micros: int) -> None:
-    """Add money to an account's balance."""
-    await tx.run(
-        "ledger.credit",
-        id=f"credit:{uuid4()}",
-        account_id=account_id,
-        currency=USD,
-        amount_micros=amount_micros,
-    )
+async def credit(
+    tx: Tx, account_id: UUID, amount_micros: int, currency: Currency = "USD"
+) -> None:
+    """Add money from outside to an account's balance: USD or bundled credits."""
+    await tx.run("ledger.credit", **_move("credit", account_id, amount_micros, currency))
+
+
+async def set_line(tx: Tx, account_id: UUID, amount_micros: int) -> bool:
+    """Make an account's credit line as large as this; False when more of it is spent or held."""
+    now_micros = await tx.value("ledger.line", account_id=account_id)
+    more = amount_micros - now_micros
+    move = _move("line", account_id, abs(more), "USD") | {"book": "line"}
+    if more == 0:
+        return True
+    return await tx.run("ledger.credit" if more > 0 else "ledger.debit", **move) == 1
+
+
+def _move(kind: str, account_id: UUID, amount_micros: int, currency: Currency) -> dict[str, object]:
+    return {
+        "id": f"{kind}:{uuid4()}",
+        "book": "funding",
+        "account_id": account_id,
+        "currency": currency,
+        "amount_micros": amount_micros,
+    }
 
 
 async def capture(tx: Tx, queue_id: UUID) -> None:
@@ -103,5 +134,6 @@ async def audit(tx: Tx) -> Audit:
         differences=await tx.all(Difference, "ledger.differences"),
         unsettled=await tx.all(Unsettled, "ledger.unsettled"),
         miscounts=await tx.all(Miscount, "shares.differences"),
+        miscounted=await tx.all(Miscounted, "ledger.miscounted"),
         totals=totals,
     )

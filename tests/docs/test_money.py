@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "money.md"
 
 async def test_an_account_is_reconciled_by_hand(yard: Yard, database_url: str) -> None:
     async with yard.database.transaction() as tx:
-        account, _ = await accounts.find_or_open(tx, "acme", prepaid=True)
+        account, _ = await accounts.find_or_open(tx, "acme", "prepaid")
         await accounts.top_up(tx, account, 1_000_000)
         _, key = await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
     caller = await keys.Callers(yard.database, yard.keyring).find(key)

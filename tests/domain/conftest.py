@@ -116,12 +116,12 @@ class Play:
         """Every row that a job can change."""
         return {
             table: await self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")
-            for table in ("generations", "shares", "lanes", "balances", "transfers")
+            for table in ("generations", "shares", "lanes", "balances", "transfers", "spending")
         }
 
     async def balance(self, tenant):
         """What is available and what is held, in micros."""
-        row = (await self.sql("SELECT * FROM balances WHERE account_id = %s", tenant.account.id))[0]
+        row = (await self.sql("SELECT * FROM balances WHERE account_id = %s AND currency = 'USD'", tenant.account.id))[0]
         return row["available_micros"], row["held_micros"]
 
     async def multiply(self, queue_id: UUID, count: int) -> None:

@@ -76,8 +76,8 @@ class TestTransfers:
 
     async def test_an_account_is_found_by_its_name(self, yard):
         async with yard.database.transaction() as tx:
-            made, new = await accounts.find_or_open(tx, "a", prepaid=True)
-            found, again = await accounts.find_or_open(tx, "a", prepaid=False)
+            made, new = await accounts.find_or_open(tx, "a", "prepaid")
+            found, again = await accounts.find_or_open(tx, "a", "unmetered")
         assert (found, new, again) == (made, True, False)
 
 

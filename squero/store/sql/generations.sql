@@ -1,34 +1,57 @@
 -- Generations: the job row. The WHERE clause is the state machine: no row back means no.
 
 -- name: queue
--- The job, its place in the share and its hold, in one statement that changes all or nothing: how
--- many of the account's jobs waited in the lane before this one, and whether it was taken, which it
--- is not when too many wait or the balance does not cover the price. No row when the account has no
--- share in the lane yet: `shares.open`, and again. The hold reads from the share, so that the share
--- is locked before the balance. An account that had nothing queued or running comes back at the
--- larger of its own virtual time and the lane's, so that it neither owes for its absence nor
--- profits from it; where nobody is active, all are even. An unmetered account is funded as it goes.
+-- The job, its place in the share and its hold, in one statement that changes all or nothing: the
+-- currency that was taken; no row when nothing was, and then `queue_refusal` says why. Rows are
+-- locked in the order share, balance, spending. The purse is the first currency that covers the
+-- price and of which the key may spend so much. An unmetered account is funded as it goes. An
+-- account that had nothing queued or running comes back at the larger of its own virtual time and
+-- the lane's, so that it neither owes for its absence nor profits from it; where nobody is active,
+-- all are even.
 WITH share AS (
-    SELECT account_id, queued, running FROM shares
+    SELECT account_id, queued FROM shares
     WHERE lane = %(lane)s AND account_id = %(account_id)s
     FOR UPDATE
+), purse AS (
+    SELECT b.account_id, b.currency, b.epoch, a.billing, s.currency AS counted_as
+    FROM share
+    JOIN accounts a ON a.id = share.account_id
+    JOIN keys k ON k.id = %(key_id)s AND k.revoked_at IS NULL
+    JOIN balances b ON b.account_id = a.id AND b.epoch IN ('epoch', squero_today())
+    JOIN spending s ON s.key_id = k.id
+        AND s.currency = CASE b.currency WHEN 'DIEM' THEN 'DIEM' ELSE 'USD' END
+    WHERE share.queued < %(queued_limit)s
+      AND squero_covers(a, b, %(price_micros)s)
+      AND squero_allows(k, s, %(price_micros)s)
+      AND (a.diem_micros = 0 OR EXISTS (
+          SELECT FROM balances WHERE account_id = a.id AND epoch = squero_today()))
+    ORDER BY array_position('{DIEM,BUNDLED_CREDITS,USD}', b.currency)
+    LIMIT 1
+    FOR UPDATE OF b, s
 ), held AS (
     UPDATE balances b
     SET available_micros = available_micros
-            - CASE a.billing WHEN 'prepaid' THEN %(price_micros)s::bigint ELSE 0 END,
+            - CASE p.billing WHEN 'unmetered' THEN 0 ELSE %(price_micros)s::bigint END,
         held_micros = held_micros + %(price_micros)s
-    FROM share JOIN accounts a ON a.id = share.account_id
-    WHERE share.queued < %(queued_limit)s
-      AND b.account_id = share.account_id AND b.currency = %(currency)s
-      AND (a.billing = 'unmetered' OR b.available_micros >= %(price_micros)s)
-    RETURNING b.account_id, b.currency, a.billing
+    FROM purse p
+    WHERE b.account_id = p.account_id AND b.currency = p.currency AND b.epoch = p.epoch
+    RETURNING b.account_id, b.currency, b.epoch, p.billing, p.counted_as
+), counted AS (
+    UPDATE spending s
+    SET day_micros = squero_spent(s, 'EPOCH') + %(price_micros)s,
+        month_micros = squero_spent(s, 'MONTH') + %(price_micros)s,
+        lifetime_micros = lifetime_micros + %(price_micros)s,
+        day = greatest(s.day, squero_today())
+    FROM held WHERE s.key_id = %(key_id)s AND s.currency = held.counted_as
+    RETURNING s.day
 ), transferred AS (
     INSERT INTO transfers
-        (id, account_id, currency, from_book, to_book, amount_micros, queue_id, key_id)
-    SELECT 'hold:' || %(queue_id)s::text, account_id, currency,
-           CASE billing WHEN 'prepaid' THEN 'available' ELSE 'funding' END, 'held',
-           %(price_micros)s, %(queue_id)s, %(key_id)s
-    FROM held
+        (id, account_id, currency, epoch, from_book, to_book, amount_micros, queue_id, key_id,
+         counted_on)
+    SELECT 'hold:' || %(queue_id)s::text, account_id, currency, epoch,
+           CASE billing WHEN 'unmetered' THEN 'funding' ELSE 'available' END, 'held',
+           %(price_micros)s, %(queue_id)s, %(key_id)s, counted.day
+    FROM held, counted
 ), created AS (
     INSERT INTO generations
         (queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
@@ -59,7 +82,32 @@ WITH share AS (
     ON CONFLICT (lane) DO UPDATE SET virtual_us = excluded.virtual_us
     WHERE l.virtual_us < excluded.virtual_us
 )
-SELECT share.queued, held.account_id IS NOT NULL AS taken FROM share LEFT JOIN held ON true;
+SELECT currency FROM held;
+
+-- name: queue_refusal
+-- Why a job was not taken a moment ago; `none` when it would be now.
+SELECT CASE
+    WHEN s.queued IS NULL THEN 'no_share'
+    WHEN k.id IS NULL THEN 'no_key'
+    WHEN s.queued >= %(queued_limit)s THEN 'crowded'
+    WHEN a.diem_micros > 0 AND NOT EXISTS (
+        SELECT FROM balances WHERE account_id = a.id AND epoch = squero_today()) THEN 'no_epoch'
+    WHEN purse.allowed THEN 'none'
+    WHEN purse.usd THEN 'usd_limit'
+    WHEN purse.usd IS NOT NULL THEN 'diem_limit'
+    ELSE 'insufficient' END
+FROM accounts a
+LEFT JOIN shares s ON s.account_id = a.id AND s.lane = %(lane)s
+LEFT JOIN keys k ON k.id = %(key_id)s AND k.revoked_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT bool_or(squero_allows(k, spent, %(price_micros)s)) AS allowed,
+           bool_or(spent.currency = 'USD') AS usd
+    FROM balances b
+    JOIN spending spent ON spent.key_id = k.id
+        AND spent.currency = CASE b.currency WHEN 'DIEM' THEN 'DIEM' ELSE 'USD' END
+    WHERE b.account_id = a.id AND b.epoch IN ('epoch', squero_today())
+      AND squero_covers(a, b, %(price_micros)s)) AS purse
+WHERE a.id = %(account_id)s;
 
 -- name: announce
 -- A job has come to the lane, or a place in it: so many, and where.
