@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOAK_KILLS ?= 200
 SOAK_TIMES ?= 20
+SOAK_BOOKS ?= 10000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo test test-bench test-system test-kill test-hostile check bench soak lock clean
+.PHONY: help setup develop demo test test-books test-bench test-system test-kill test-hostile check bench soak lock clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,13 +26,16 @@ demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its ow
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.develop  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -m 'not kill and not hostile and not system and not bench'
+	$(BIN)/python -m pytest -m 'not kill and not hostile and not system and not bench and not books'
+
+test-books: $(VENV)/.develop  ## Drive the books through hundreds of random sequences, beside a model of them
+	$(BIN)/python -m pytest -m 'books and not system'
 
 test-bench: $(VENV)/.develop  ## Whether every benchmark runs, at a tiny size
 	$(BIN)/python -m pytest -m bench
 
 test-system: $(VENV)/.develop  ## The domain and the store again, on the PostgreSQL 15 or later on PATH
-	$(BIN)/python -m pytest -m system
+	$(BIN)/python -m pytest -m 'system and not books'
 
 test-kill: $(VENV)/.develop  ## Kill processes at random moments, and look at what is left
 	$(BIN)/python -m pytest -m kill

@@ -15,8 +15,9 @@ from typing import Any
 from benchmarks.stage import Stage, cores
 
 UNLIMITED = {
-    "SQUERO_QUEUE_PER_MINUTE": "100000000",
-    "SQUERO_RETRIEVE_PER_MINUTE": "100000000",
+    "SQUERO_TIERS__PAID__VIDEO_QUEUE": "100000000",
+    "SQUERO_TIERS__PAID__VIDEO_RETRIEVE": "100000000",
+    "SQUERO_FAILED_REQUESTS": "100000000",
     "SQUERO_QUEUED_PER_ACCOUNT": "100000000",
 }
 """Every limit is asked, and none is reached."""

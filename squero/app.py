@@ -18,9 +18,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from squero import __version__, chores
+from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
-from squero.api.gate import HEADERS
+from squero.api.gate import API, HEADERS, WHO
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.routes import Routes, template
@@ -28,13 +29,22 @@ from squero.domain import attempt, catalog, policy
 from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
+from squero.domain.failures import Failures
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
 from squero.domain.news import News, heard
 from squero.domain.outlook import Outlook
 from squero.domain.polled import Polls
+from squero.domain.refusals import Refusals
 from squero.domain.yard import Yard
-from squero.errors import AtCapacity, MethodNotAllowed, Refused, Unexpected
+from squero.errors import (
+    AtCapacity,
+    JobFailed,
+    MethodNotAllowed,
+    Refused,
+    TooManyFailures,
+    Unexpected,
+)
 from squero.media import look
 from squero.media.addresses import Rules
 from squero.media.fetch import Fetcher
@@ -48,7 +58,6 @@ from squero.store.db import Database
 from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
-API = "/api/v1/"
 _VERSION = (b"x-venice-version", __version__.encode())
 _AGAIN_SECONDS = 1.0
 
@@ -102,6 +111,8 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         yard=yard,
         callers=Callers(yard.database, yard.keyring),
         limits=Limits(yard.settings),
+        failures=Failures(yard.settings.failed_requests, yard.settings.failed_seconds),
+        refusals=Refusals(yard.database),
         bell=Bell(),
         budget=Budget(yard.settings),
         readiness=Readiness(own_workers),
@@ -112,6 +123,7 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
     tasks = [
         asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),
         asyncio.create_task(_keep_up("notices", partial(_hear, house))),
+        asyncio.create_task(_keep_up("refusals", house.refusals.run)),
     ]
     try:
         yield house
@@ -121,12 +133,14 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await house.limits.aclose()
 
 
 class Application:
     """What uvicorn serves: the routes, the headers of every answer, and every error's body."""
 
     def __init__(self, house: House) -> None:
+        self._house = house
         self._routes = Routes(house)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,16 +150,30 @@ class Application:
         scope["app"] = self
         scope[HEADERS] = own + ANY_ORIGIN if scope["path"].startswith(API) else own
         answer = _Answer(scope, send)
+        failure: Exception | None = None
         try:
             await self._route(scope, receive, answer.send)
         except ClientDisconnect:
             return
         except Exception as error:
+            failure = error
             response = _refusal(error)
             # An answer that has begun cannot become another: uvicorn ends the connection.
             if answer.status is None:
                 await response(scope, receive, answer.send)
         answer.count()
+        if answer.status is not None and answer.status >= 400:
+            self._count_failure(scope, answer.status, failure)
+
+    def _count_failure(self, scope: Scope, status: int, failure: Exception | None) -> None:
+        """Counts a failed request against whose it is, if it is of a kind that counts."""
+        settings = self._house.yard.settings
+        if not scope["path"].startswith(API) or isinstance(failure, TooManyFailures):
+            return
+        theirs = status < 500 and status != 429 and not isinstance(failure, JobFailed)
+        if theirs or settings.failed_counts_all:
+            who = scope.get(WHO) or origin(scope, settings.trusted_proxies)
+            self._house.failures.count(who)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(API) and is_preflight(scope):
@@ -185,6 +213,8 @@ def _counters(path: str, status: int | None) -> tuple[Counter, Histogram]:
 
 def _refusal(error: Exception) -> Response:
     match error:
+        case Refused(retry_seconds=int(seconds)):
+            return refusal(error, {"retry-after": str(seconds)})
         case Refused():
             return refusal(error)
         case HTTPException(status_code=405):

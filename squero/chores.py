@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from procrastinate import App, PsycopgConnector
 
-from squero.domain import attempt, upkeep
+from squero.domain import attempt, refusals, upkeep
 from squero.domain.yard import Yard
 from squero.metrics import BOOKS, LOST
 
@@ -44,6 +44,11 @@ async def tidy(yard: Yard) -> None:
     await upkeep.sweep(yard)
 
 
+async def trim(yard: Yard) -> None:
+    """Forget all but the last calls of an account that came too often."""
+    await refusals.trim(yard.database)
+
+
 async def forget_days(yard: Yard) -> None:
     """Forget the day keys that nothing needs."""
     await upkeep.forget_days(yard)
@@ -54,6 +59,7 @@ SCHEDULE: Mapping[str, tuple[str, Chore]] = {
     "expire": ("* * * * *", expire),
     "audit": ("*/10 * * * *", audit),
     "tidy": ("17 * * * *", tidy),
+    "trim": ("*/5 * * * *", trim),
     "forget_days": ("27 * * * *", forget_days),
 }
 """When each chore runs: minute, hour, day, month, weekday, and for the first one the second."""

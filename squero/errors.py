@@ -24,6 +24,8 @@ class Refused(Exception):
 
     status: ClassVar[int] = 400
     message: str = "Invalid request parameters"
+    retry_seconds: int | None = None
+    """When to come again, where that is known."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.message
@@ -48,6 +50,24 @@ class RequestNotFound(Refused):
     message = "Request ID is invalid."
 
 
+class InvalidCursor(Refused):
+    """A cursor that was changed, or given to another account."""
+
+    message = "Invalid or expired cursor; restart from the first page"
+
+
+class KeyNotFound(Refused):
+    """An unknown or foreign key's id, or one that is over."""
+
+    message = "API key not found"
+
+
+class TooManyKeys(Refused):
+    """The account has as many keys in force as it may have."""
+
+    message = "Too many active API keys: an account may have 500. Delete one to make another."
+
+
 class AuthenticationFailed(Refused):
     status = 401
     message = "Authentication failed"
@@ -62,12 +82,20 @@ class SpendLimitExceeded(Refused):
     """The account could pay, but not by this key in its present period."""
 
     status = 402
+    message = (
+        "API key USD spend limit exceeded. Your account may still have USD balance, but this"
+        " API key has reached its configured USD spending limit."
+    )
 
-    def __init__(self, currency: str) -> None:
-        super().__init__(
-            f"API key {currency} spend limit exceeded. Your account may still have {currency}"
-            f" balance, but this API key has reached its configured {currency} spending limit."
-        )
+    def __init__(self, currency: str = "USD") -> None:
+        super().__init__(self.message.replace("USD", currency))
+
+
+class ModelNotAllowed(Refused):
+    """The key has a list of models, and this one is not on it."""
+
+    status = 403
+    message = "Unauthorized access: this API key may not use this model"
 
 
 class NotFound(Refused):
@@ -130,12 +158,29 @@ class ContentRefused(Refused):
 class RateLimited(Refused):
     status = 429
     message = "Rate limit exceeded"
+    retry_seconds = 60
+
+
+class TooManyFailures(Refused):
+    """More failed requests of late than are allowed; no call is looked at for a while."""
+
+    status = 429
+    message = (
+        "Too many failed attempts (> 20) resulting in a non-success status code. Please wait 30s"
+        " and try again. See https://docs.venice.ai/api-reference/rate-limiting for more"
+        " information."
+    )
+
+    def __init__(self, allowed: int = 20, seconds: int = 30) -> None:
+        super().__init__(self.message.replace("20", str(allowed)).replace("30s", f"{seconds}s"))
+        self.retry_seconds = seconds
 
 
 class TooManyQueued(Refused):
     """The account has as many jobs waiting as it may have."""
 
     status = 429
+    retry_seconds = 30
     message = "Too many requests are queued. Please wait until some of them are done."
 
 

@@ -1,11 +1,23 @@
 """Every setting: `SQUERO_*` in the environment, then the home's `squero.toml`, then a default."""
 
+import importlib.util
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -41,14 +53,73 @@ def _names(value: object) -> object:
     return [name.strip().lower() for name in value.split(",") if name.strip()]
 
 
+PerMinute = Annotated[int, Field(ge=1)]
+
+
+class Tier(BaseModel):
+    """What an account may call in a minute, by class of endpoint; of text the tokens too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    video_queue: PerMinute = 20
+    video_retrieve: PerMinute = 120
+    image: PerMinute = 20
+    audio: PerMinute = 60
+    embedding: PerMinute = 500
+    text_xs: PerMinute = 500
+    text_s: PerMinute = 75
+    text_m: PerMinute = 50
+    text_l: PerMinute = 20
+    text_xs_tokens: PerMinute = 1_000_000
+    text_s_tokens: PerMinute = 750_000
+    text_m_tokens: PerMinute = 750_000
+    text_l_tokens: PerMinute = 500_000
+
+
+class PartnerTier(Tier):
+    """The same with a partner's defaults."""
+
+    image: PerMinute = 60
+    audio: PerMinute = 120
+    text_s: PerMinute = 150
+    text_m: PerMinute = 100
+    text_l: PerMinute = 60
+    text_xs_tokens: PerMinute = 2_000_000
+    text_s_tokens: PerMinute = 1_500_000
+    text_m_tokens: PerMinute = 1_500_000
+    text_l_tokens: PerMinute = 1_000_000
+
+
+class Tiers(BaseModel):
+    """The tiers that an account can be in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paid: Tier = Tier()
+    partner: PartnerTier = PartnerTier()
+
+
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    if not re.match(r"rediss?://[^/]", url.get_secret_value()):
+        raise PydanticCustomError("no_redis_url", "It begins with redis:// or rediss:// and a host")
+    if importlib.util.find_spec("redis") is None:
+        raise PydanticCustomError("no_redis", "It needs the package redis: squero[redis] has it")
+    return url
+
+
+LimitsUrl = Annotated[SecretStr, AfterValidator(_redis)]
 HostName = Annotated[str, Field(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
 
 
 class Settings(BaseSettings):
     """The settings of a server or a command; `docs/settings.md` lists them all."""
 
-    model_config = SettingsConfigDict(env_prefix="SQUERO_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SQUERO_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     home: Path = Field(default_factory=default_home)
     """Everything Squero keeps: the embedded database, sealed media, the secret."""
@@ -56,11 +127,21 @@ class Settings(BaseSettings):
     """A PostgreSQL 15 or later to use in place of the embedded one."""
     secret_file: Path | None = None
     """32 bytes that wrap day keys and key hashes; replicas share it. Default: in the home."""
+    key_prefix: str = Field(default="SQUERO_", pattern="^[A-Za-z0-9_-]{0,40}$")
+    """What new API keys begin with; `INFERENCE_KEY_` or `ADMIN_KEY_` follows."""
 
-    queue_per_minute: int = Field(default=20, ge=1)
-    """POST /video/queue calls a minute and account."""
-    retrieve_per_minute: int = Field(default=120, ge=1)
-    """POST /video/retrieve calls a minute and account."""
+    tiers: Tiers = Tiers()
+    """What an account of each tier may call in a minute, by class of endpoint."""
+    limits_url: LimitsUrl | None = None
+    """A Redis or Valkey in which replicas count together; without it each process counts."""
+    failed_requests: int = Field(default=20, ge=1)
+    """So many failed requests are allowed in `failed_seconds`; one more blocks for as long."""
+    failed_seconds: int = Field(default=30, ge=1)
+    """How long a failed request counts, and how long a block lasts."""
+    failed_counts_all: bool = False
+    """Whether every non-success answer counts: also our own 5xx, and those of failed jobs."""
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_names)] = ()
+    """Networks of the proxies whose X-Forwarded-For is believed."""
     body_limit_bytes: int = Field(default=35_000_000, ge=1_000)
     """The largest request body; more is 413."""
     body_bytes_in_flight: int = Field(default=560_000_000, ge=1_000)

@@ -36,6 +36,8 @@ _numbers = itertools.count(1)
 _TABLES = (
     "idempotency",
     "transfers",
+    "spending",
+    "refusals",
     "generations",
     "shares",
     "balances",
@@ -221,4 +223,5 @@ async def cleared(shared_house: House) -> House:
             await tx._connection.execute(f"DELETE FROM {table}")
     shutil.rmtree(shared_house.yard.settings.home / "media" / "generations", ignore_errors=True)
     shared_house.yard.admission.reset()
+    shared_house.failures.reset()
     return shared_house

@@ -4,8 +4,10 @@ Each route is one of these ASGI applications. What it learns for the answer's he
 the scope, where `squero.app` finds it also when the handler refuses.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 from starlette.datastructures import Headers
@@ -13,11 +15,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from squero.api.addresses import origin
 from squero.api.house import House
+from squero.domain.catalog import Model
 from squero.domain.keys import Caller, Worker, find_worker
 from squero.domain.limits import Allowance, EndpointClass
-from squero.errors import AuthenticationFailed, RateLimited
+from squero.errors import AuthenticationFailed, RateLimited, TooManyFailures
 from squero.money import UNMETERED_USD, usd_text
+
+API = "/api/v1/"
+"""Where the calls of the API are; what is elsewhere is not limited."""
+
+WHO = "squero.who"
+"""The scope's key for whose failure it is when the call fails: an account or an address."""
 
 HEADERS = "squero.headers"
 """The scope's key for headers that any answer to this request gets, as they are sent."""
@@ -37,6 +47,8 @@ class Open:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(API):
+            _see(self._house, scope, origin(scope, self._house.yard.settings.trusted_proxies))
         response = await self._answer(self._house, Request(scope, receive))
         await response(scope, receive, send)
 
@@ -53,15 +65,29 @@ class WithKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        caller = await self._house.callers.find(bearer(request.headers))
+        caller = await self._find(request)
         scope[HEADERS] += _balance_headers(caller)
+        _see(self._house, scope, caller)
         if self._endpoint is not None:
-            allowance = await self._house.limits.hit(self._endpoint, caller.account_id)
-            scope[HEADERS] += _limit_headers(allowance)
-            if not allowance.allowed:
-                raise RateLimited
+            allowance = await self._house.limits.hit(self._endpoint, caller.account_id, caller.tier)
+            _allow(self._house, scope, caller, _place(scope), allowance)
         response = await self._answer(self._house, request, caller)
         await response(scope, receive, send)
+
+    async def _find(self, request: Request) -> Caller:
+        house, scope = self._house, request.scope
+        try:
+            return await house.callers.find(bearer(request.headers))
+        except AuthenticationFailed:
+            _see(house, scope, origin(scope, house.yard.settings.trusted_proxies))
+            raise
+
+
+class WithAdminKey(WithKey):
+    """A call that administers the account: with an ADMIN key alone."""
+
+    def __init__(self, house: House, answer: KeyAnswer) -> None:
+        super().__init__(house, partial(_as_admin, answer))
 
 
 class WithToken:
@@ -77,6 +103,51 @@ class WithToken:
         worker = await find_worker(yard.database, yard.keyring, bearer(request.headers))
         response = await self._answer(self._house, request, worker)
         await response(scope, receive, send)
+
+
+async def _as_admin(answer: KeyAnswer, house: House, request: Request, caller: Caller) -> Response:
+    if caller.type != "ADMIN":
+        raise AuthenticationFailed("Admin API key required")
+    return await answer(house, request, caller)
+
+
+async def count_model(house: House, scope: Scope, caller: Caller, model: Model) -> None:
+    """Count a call for a model that has a limit of its own; raises RateLimited.
+
+    The headers then tell of the model's limit, in place of the tier's.
+    """
+    allowance = await house.limits.hit_model(model, caller.account_id)
+    if allowance is not None:
+        headers = scope[HEADERS]
+        scope[HEADERS] = [one for one in headers if not one[0].startswith(b"x-ratelimit-")]
+        _allow(house, scope, caller, model.id, allowance)
+
+
+def _see(house: House, scope: Scope, who: Caller | str) -> None:
+    """Notes who calls, for the case that the call fails; raises TooManyFailures."""
+    scope[WHO] = who if isinstance(who, str) else who.account_id
+    left_seconds = house.failures.blocked(scope[WHO])
+    if left_seconds:
+        if isinstance(who, Caller):
+            house.refusals.note(who, _place(scope), "FAILED_REQUESTS")
+        refused = TooManyFailures(house.failures.allowed, house.failures.seconds)
+        refused.retry_seconds = math.ceil(left_seconds)
+        raise refused
+
+
+def _allow(house: House, scope: Scope, caller: Caller, what: str, allowance: Allowance) -> None:
+    """Puts what is left into the headers of the answer; raises RateLimited."""
+    scope[HEADERS] += _limit_headers(allowance)
+    if not allowance.allowed:
+        house.refusals.note(caller, what, "RPM")
+        refused = RateLimited()
+        refused.retry_seconds = max(1, allowance.reset - int(time.time()))
+        raise refused
+
+
+def _place(scope: Scope) -> str:
+    """The call, for a log: its route, in which there are no words of the customer's."""
+    return f"endpoint:{scope['root_path'][1:]}{scope['route'].path}"
 
 
 def bearer(headers: Headers) -> str:
@@ -95,13 +166,9 @@ def _balance_headers(caller: Caller) -> RawHeaders:
 
 
 def _limit_headers(allowance: Allowance) -> RawHeaders:
-    headers = [
+    return [
         (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
         (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),
         (b"x-ratelimit-reset-requests", b"%d" % allowance.reset),
         (b"x-ratelimit-type", b"user"),
     ]
-    if not allowance.allowed:
-        wait_seconds = max(1, allowance.reset - int(time.time()))
-        headers.append((b"retry-after", b"%d" % wait_seconds))
-    return headers

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from squero.api.budget import Budget
 from squero.domain.bell import Bell
+from squero.domain.failures import Failures
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
+from squero.domain.refusals import Refusals
 from squero.domain.yard import Yard
 
 _RESULTS_AT_ONCE = 4
@@ -71,6 +73,8 @@ class House:
     yard: Yard
     callers: Callers
     limits: Limits
+    failures: Failures
+    refusals: Refusals
     bell: Bell
     budget: Budget
     readiness: Readiness

@@ -29,7 +29,7 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "proxy_headers": False,  # nothing of ours asks for the client's address
+        "proxy_headers": False,  # `squero.api.addresses` reads them
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
     }
     return uvicorn.Config(app, **(ours | options))

@@ -1,14 +1,15 @@
 """The model list, and the names that stand for models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import answer
+from squero.api.gate import bearer
 from squero.api.house import House
 from squero.domain.catalog import Model
-from squero.errors import InvalidRequest, Issue
+from squero.errors import AuthenticationFailed, InvalidRequest, Issue
 from squero.wire.models import (
     MODEL_TYPES,
     NAMED_TYPES,
@@ -21,9 +22,9 @@ from squero.wire.models import (
 
 
 async def list_models(house: House, request: Request) -> Response:
-    """GET /models: every model, or those of one type."""
+    """GET /models: every model, or those of one type; of a key that is sent those it may use."""
     wanted = _type(request, MODEL_TYPES, "all")
-    models = house.yard.catalog.models.values() if wanted in ("video", "all") else ()
+    models = await _listed(house, request) if wanted in ("video", "all") else ()
     return answer(ModelsAnswer(type=wanted, data=[await _entry(house, one) for one in models]))
 
 
@@ -35,6 +36,15 @@ async def traits(house: House, request: Request) -> Response:
 async def compatibility_mapping(house: House, request: Request) -> Response:
     """GET /models/compatibility_mapping: no foreign id stands for a model of ours."""
     return answer(NamesAnswer(type=_type(request, NAMED_TYPES, "text"), data={}))
+
+
+async def _listed(house: House, request: Request) -> Iterable[Model]:
+    models = house.yard.catalog.models
+    try:
+        allowed = (await house.callers.find(bearer(request.headers))).models
+    except AuthenticationFailed:
+        allowed = None
+    return [one for one in models.values() if allowed is None or one.id in allowed]
 
 
 def _type(request: Request, known: Sequence[str], default: str) -> str:

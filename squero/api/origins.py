@@ -19,7 +19,7 @@ def is_preflight(scope: Scope) -> bool:
 def preflight() -> Response:
     """The answer to that."""
     allowed = {
-        "access-control-allow-methods": "GET, HEAD, POST",
+        "access-control-allow-methods": "GET, HEAD, POST, PATCH, DELETE",
         "access-control-allow-headers": "authorization, content-type, idempotency-key, range",
         "access-control-max-age": "86400",
     }

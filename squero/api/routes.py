@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeAlias
 
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from squero.api import docs, health, models, video, workers
-from squero.api.gate import Open, WithKey, WithToken
+from squero.api import billing, docs, health, keys, models, rate_limits, video, workers
+from squero.api.gate import Open, WithAdminKey, WithKey, WithToken
 from squero.api.house import House
 from squero.errors import NotFound
 
@@ -33,9 +33,24 @@ class Routes:
             await found[1].app(scope, receive, send)
 
 
+class _Absent(BaseRoute):
+    """A call that there is not, although its path could be that of another with a parameter."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        here = scope["path"] == scope.get("root_path", "") + self._path
+        return (Match.FULL if here else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotFound
+
+
 def routes(house: House) -> list[BaseRoute]:
     """Every route of the server."""
     attempt = "/jobs/{queue_id:uuid}/{attempt:int}"
+    analytics = billing.Analytics(house)
     return [
         _mount(
             "/api/v1",
@@ -47,6 +62,18 @@ def routes(house: House) -> list[BaseRoute]:
                 _get("/models", Open(house, models.list_models)),
                 _get("/models/traits", Open(house, models.traits)),
                 _get("/models/compatibility_mapping", Open(house, models.compatibility_mapping)),
+                _get("/api_keys", WithAdminKey(house, keys.list_keys)),
+                _post("/api_keys", WithAdminKey(house, keys.create)),
+                Route("/api_keys", WithAdminKey(house, keys.update), methods=["PATCH"]),
+                Route("/api_keys", WithAdminKey(house, keys.delete), methods=["DELETE"]),
+                _get("/api_keys/rate_limits", WithKey(house, rate_limits.read)),
+                _get("/api_keys/rate_limits/log", WithAdminKey(house, rate_limits.read_log)),
+                _Absent("/api_keys/generate_web3_key"),
+                _get("/api_keys/{id}", WithAdminKey(house, keys.find)),
+                _get("/billing/balance", WithAdminKey(house, billing.balance)),
+                _get("/billing/usage", WithAdminKey(house, billing.list_usage)),
+                _get("/billing/usage-history", WithAdminKey(house, billing.usage_history)),
+                _get("/billing/usage-analytics", WithAdminKey(house, analytics.answer)),
             ],
         ),
         _mount(

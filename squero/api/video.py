@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
 from squero.api.body import open_document, read_request
-from squero.api.gate import HEADERS
+from squero.api.gate import HEADERS, count_model
 from squero.api.house import House
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
@@ -52,6 +52,8 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
     async with await open_document(house, request, caller.account_id, limit) as document:
         asked = parse(QueueVideoRequest, document.fields)
         _name_model(house, request, asked.model)
+        if model := house.yard.catalog.models.get(asked.model):
+            await count_model(house, request.scope, caller, model)
         queued = await generation.queue(
             house.yard,
             caller,

@@ -15,9 +15,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+accounts_app = typer.Typer(help="Who pays, how, and with what share.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 workers_app = typer.Typer(help="Tokens for workers on other machines.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The books.", no_args_is_help=True)
+app.add_typer(accounts_app, name="accounts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(workers_app, name="workers")
 app.add_typer(ledger_app, name="ledger")
@@ -26,6 +28,7 @@ Home = Annotated[
     Path | None,
     typer.Option(help="Where Squero keeps everything (SQUERO_HOME).", show_default=False),
 ]
+Account = Annotated[str, typer.Argument(help="The account's name.")]
 Server = Annotated[
     str | None,
     typer.Option(help="The server's URL (SQUERO_SERVER).", show_default="http://127.0.0.1:8800"),
@@ -127,14 +130,112 @@ def version() -> None:
 
 @app.command()
 def credit(
-    account: Annotated[str, typer.Argument(help="The account's name.")],
+    account: Account,
     usd: Annotated[str, typer.Argument(metavar="USD", help="Such as 25 or 0.5.")],
+    bundled: Annotated[
+        bool, typer.Option("--bundled", help="As bundled credits, which are spent before USD.")
+    ] = False,
     home: Home = None,
 ) -> None:
-    """Add to a prepaid account's balance."""
-    from squero.cli import admin
+    """Add to the balance of an account that is not unmetered."""
+    from squero.cli import accounts
 
-    admin.add_credit(home, account, usd)
+    accounts.add_credit(home, account, usd, bundled=bundled)
+
+
+@accounts_app.command("list")
+def accounts_list(home: Home = None) -> None:
+    """Show every account: terms, what it may spend, what is held."""
+    from squero.cli import accounts
+
+    accounts.list_all(home)
+
+
+@accounts_app.command("create")
+def accounts_create(
+    name: Account,
+    prepaid: Annotated[
+        str | None, typer.Option(metavar="USD", help="Pays ahead; its first credit, maybe 0.")
+    ] = None,
+    postpaid: Annotated[
+        str | None, typer.Option(metavar="USD", help="Pays later; its credit line.")
+    ] = None,
+    unmetered: Annotated[
+        bool, typer.Option("--unmetered", help="Pays nothing; so does one without a choice.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Open an account. Its keys: `squero keys create --account`."""
+    from squero.cli import accounts
+
+    accounts.create(home, name, prepaid, postpaid, unmetered=unmetered)
+
+
+@accounts_app.command("tier")
+def accounts_tier(
+    name: Account,
+    tier: Annotated[str, typer.Argument(help="paid or partner.")],
+    home: Home = None,
+) -> None:
+    """Choose the rate limits that an account has."""
+    from squero.cli import accounts
+
+    accounts.set_tier(home, name, tier)
+
+
+@accounts_app.command("weight")
+def accounts_weight(
+    name: Account,
+    weight: Annotated[
+        int, typer.Argument(min=1, max=1000, help="Twice that of another: twice its share.")
+    ],
+    home: Home = None,
+) -> None:
+    """Set an account's share of the workers; 1 is usual."""
+    from squero.cli import accounts
+
+    accounts.set_weight(home, name, weight)
+
+
+@accounts_app.command("cap")
+def accounts_cap(
+    name: Account,
+    cap: Annotated[str, typer.Argument(help="A number from 1 on, or none.")],
+    home: Home = None,
+) -> None:
+    """Set how many of an account's jobs may render at once in a lane."""
+    from squero.cli import accounts
+
+    accounts.set_cap(home, name, cap)
+
+
+@accounts_app.command("line")
+def accounts_line(
+    name: Account,
+    usd: Annotated[
+        str,
+        typer.Argument(
+            metavar="USD", help="All of it, not what is added; no less than is spent of it."
+        ),
+    ],
+    home: Home = None,
+) -> None:
+    """Set the credit line of a postpaid account."""
+    from squero.cli import accounts
+
+    accounts.set_line(home, name, usd)
+
+
+@accounts_app.command("diem")
+def accounts_diem(
+    name: Account,
+    amount: Annotated[str, typer.Argument(help="DIEM; 0 ends it.")],
+    home: Home = None,
+) -> None:
+    """Set the DIEM that each UTC day begins with; none rolls over."""
+    from squero.cli import accounts
+
+    accounts.set_diem(home, name, amount)
 
 
 @keys_app.command("create")
@@ -150,9 +251,28 @@ def keys_create(
     home: Home = None,
 ) -> None:
     """Make an API key and print it alone on standard output."""
-    from squero.cli import admin
+    from squero.cli import keys
 
-    admin.create_key(home, account, kind, description, credit)
+    keys.create(home, account, kind, description, credit)
+
+
+@keys_app.command("list")
+def keys_list(home: Home = None) -> None:
+    """Show every key but its text, and whether it is in force."""
+    from squero.cli import keys
+
+    keys.list_all(home)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="From `squero keys list`.")],
+    home: Home = None,
+) -> None:
+    """Refuse a key from now on, on every server within a second."""
+    from squero.cli import keys
+
+    keys.revoke(home, key_id)
 
 
 @workers_app.command("create")
@@ -188,7 +308,7 @@ def workers_revoke(
 
 @ledger_app.command("check")
 def ledger_check(home: Home = None) -> None:
-    """Recompute every balance from its transfers, and name what does not add up."""
+    """Recompute every balance and count from its transfers, and name what does not add up."""
     from squero.cli import admin
 
     admin.check_ledger(home)

@@ -1,30 +1,25 @@
-"""The commands that work on a home's records: keys, workers, the ledger, migrations, models."""
+"""The commands that work on a home's records: workers, the ledger, migrations, models."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
-from psycopg import Error as DatabaseError
-from psycopg_pool import PoolTimeout
 from rich.console import Console
 from rich.table import Column, Table
 
-from squero.app import load_catalog, open_yard
+from squero.app import load_catalog
 from squero.cli.base import load_settings, refuse, say
 from squero.cli.database import answered, open_database
-from squero.domain import accounts, keys, upkeep
+from squero.cli.records import cell, moment, show, utf8, work
+from squero.domain import keys, upkeep
 from squero.domain.catalog import Catalog, CatalogError
 from squero.domain.ledger import Audit
 from squero.domain.yard import Yard
-from squero.media.keyring import SecretRefused
-from squero.money import micros_from_usd, usd_text
+from squero.money import usd_text
 from squero.store.migrate import migrate as migrate_database
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,54 +36,9 @@ class WorkerRow:
     rendering: int
 
 
-def create_key(
-    home: Path | None, account: str | None, kind: str, description: str, credit: str | None
-) -> None:
-    """Make a key; its text alone goes to standard output."""
-    kinds: dict[str, keys.KeyType] = {"inference": "INFERENCE", "admin": "ADMIN"}
-    if kind.lower() not in kinds:
-        refuse("--type is inference or admin.", 2)
-    micros = None if credit is None else _micros("--credit", credit)
-    account = None if account is None else _utf8("--account", account)
-    description = _utf8("--description", description)
-
-    async def create(yard: Yard) -> str:
-        async with yard.database.transaction() as tx:
-            owner, new = await accounts.find_or_open(
-                tx, account, "unmetered" if micros is None else "prepaid"
-            )
-            if micros is not None:
-                await accounts.top_up(tx, owner, micros)
-            _, key = await keys.create(tx, yard.keyring, owner.id, kinds[kind.lower()], description)
-        say(f"{'New account' if new else 'Account'} {owner.name} ({owner.billing}).")
-        say("This key is shown once:")
-        return key
-
-    try:
-        print(_run(home, create))
-    except accounts.AccountUnmetered as wrong:
-        refuse(f"{wrong}.")
-
-
-def add_credit(home: Path | None, account: str, usd: str) -> None:
-    """Add to a prepaid account's balance."""
-    micros, account = _micros("USD", usd), _utf8("ACCOUNT", account)
-
-    async def add(yard: Yard) -> None:
-        async with yard.database.transaction() as tx:
-            owner = await accounts.find(tx, account)
-            await accounts.top_up(tx, owner, micros)
-
-    try:
-        _run(home, add)
-    except (accounts.NoSuchAccount, accounts.AccountUnmetered) as wrong:
-        refuse(f"{wrong}.")
-    say(f"Added {usd_text(micros)} USD to {account}.")
-
-
 def create_worker(home: Path | None, name: str, lane: str) -> None:
     """Make a worker's token; its text alone goes to standard output."""
-    name, lane = _utf8("NAME", name), _utf8("--lane", lane)
+    name, lane = utf8("NAME", name), utf8("--lane", lane)
 
     async def create(yard: Yard) -> str:
         async with yard.database.transaction() as tx:
@@ -96,7 +46,7 @@ def create_worker(home: Path | None, name: str, lane: str) -> None:
         say(f"Worker {name} ({worker_id}) of lane {lane}. This token is shown once:")
         return token
 
-    print(_run(home, create))
+    print(work(home, create))
 
 
 def list_workers(home: Path | None) -> None:
@@ -107,11 +57,11 @@ def list_workers(home: Path | None) -> None:
             return await tx.all(WorkerRow, "workers.list")
 
     table = Table("id", "name", "lane", "last seen", "rendering", "state", box=None)
-    for row in _run(home, read):
-        seen = row.last_seen_at.strftime("%Y-%m-%d %H:%M:%S UTC") if row.last_seen_at else "never"
+    for row in work(home, read):
         state = "revoked" if row.revoked_at else "the server's own" if row.own else "in force"
-        table.add_row(str(row.id), row.name, row.lane, seen, str(row.rendering), state)
-    Console().print(table)
+        seen = moment(row.last_seen_at, "never")
+        table.add_row(str(row.id), cell(row.name), cell(row.lane), seen, str(row.rendering), state)
+    show(table)
 
 
 def revoke_worker(home: Path | None, worker_id: str) -> None:
@@ -125,14 +75,14 @@ def revoke_worker(home: Path | None, worker_id: str) -> None:
         async with yard.database.transaction() as tx:
             return await tx.run("workers.revoke", worker_id=known)
 
-    if not _run(home, revoke):
+    if not work(home, revoke):
         refuse("No token with this id is in force: `squero workers list` shows them.")
     say("Revoked.")
 
 
 def check_ledger(home: Path | None) -> None:
     """Recompute the books; exit status 1 when they do not add up."""
-    found = _run(home, upkeep.audit)
+    found = work(home, upkeep.audit)
     for line in _wrongs(found):
         print(line)
     totals = found.totals
@@ -183,8 +133,9 @@ def _catalog(home: Path | None) -> Catalog:
 
 def _wrongs(found: Audit) -> Iterator[str]:
     for wrong in found.differences:
+        epoch = f" of {wrong.epoch}" if wrong.currency == "DIEM" else ""
         yield (
-            f"Account {wrong.account}: {usd_text(wrong.available_micros)} {wrong.currency}"
+            f"Account {wrong.account}: {usd_text(wrong.available_micros)} {wrong.currency}{epoch}"
             f" available and {usd_text(wrong.held_micros)} held, but its transfers add up to"
             f" {usd_text(wrong.available_sum)} and {usd_text(wrong.held_sum)}."
         )
@@ -196,38 +147,8 @@ def _wrongs(found: Audit) -> Iterator[str]:
             f" and {miscount.running} running; there are {miscount.queued_rows}"
             f" and {miscount.running_rows}."
         )
-
-
-def _run(home: Path | None, verb: Callable[[Yard], Awaitable[Result]]) -> Result:
-    """What the verb gives, on the yard of this home, whether its server runs or not."""
-    settings = load_settings(home)
-
-    async def run(url: str) -> Result:
-        async with open_yard(settings, url) as yard:
-            return await verb(yard)
-
-    try:
-        with open_database(settings) as database:
-            return asyncio.run(run(database.url))
-    except (CatalogError, SecretRefused) as error:
-        refuse(str(error))
-    except (DatabaseError, PoolTimeout) as error:
-        refuse(f"The database did not do as asked ({type(error).__name__}): try again.")
-
-
-def _micros(name: str, text: str) -> int:
-    try:
-        micros = micros_from_usd(text)
-    except ValueError as wrong:
-        refuse(f"{name}: {wrong}.", 2)
-    if micros <= 0:
-        refuse(f"{name} is more than nothing.", 2)
-    return micros
-
-
-def _utf8(name: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        refuse(f"{name} is not UTF-8 text.", 2)
-    return text
+    for count in found.miscounted:
+        yield (
+            f"Account {count.account}, key …{count.last6}: counts {usd_text(count.spent_micros)}"
+            f" {count.currency} spent, but its holds add up to {usd_text(count.spent_sum)}."
+        )

@@ -107,6 +107,7 @@ async def examine(home: Path | None) -> list[Finding]:
             asyncio.to_thread(_catalog, settings),
             _server(),
         ),
+        _proxies(settings),
         _clock(),
     ]
 
@@ -204,6 +205,15 @@ async def _days_apart(url: str) -> int:
     async with await AsyncConnection.connect(url) as connection:
         theirs: date = await Tx(connection).value("session.today")
     return abs((theirs - datetime.now(UTC).date()).days)
+
+
+def _proxies(settings: Settings) -> Finding:
+    if settings.trusted_proxies:
+        named = ", ".join(map(str, settings.trusted_proxies))
+        return Finding("proxies", "ok", f"X-Forwarded-For is believed from {named}")
+    says = "none is trusted: behind one, all callers without a key share its address, and the limit"
+    mend = "set SQUERO_TRUSTED_PROXIES if there is one."
+    return Finding("proxies", "ok", f"{says} on failed requests.", mend)
 
 
 def _clock() -> Finding:

@@ -101,6 +101,8 @@ class Model(BaseModel):
     usd_per_second: Mapping[Resolution, Price]
     render_seconds_per_second: Mapping[Resolution, Annotated[float, Field(gt=0)]]
     """What a render takes for a second of video, until ten of a kind have been measured."""
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """How many queue calls of an account it takes in a minute, besides the limit of the tier."""
 
     @property
     def needs(self) -> str | None:

@@ -37,12 +37,23 @@ class Fresh(Generic[K, V]):
         # A call that is cancelled leaves the reading to the others.
         return await asyncio.shield(reading)
 
+    def forget(self, key: K) -> None:
+        """The value has changed: whoever asks from now on gets the new one."""
+        self._known.pop(key, None)
+        self._readings.pop(key, None)
+
     async def _renew(self, key: K) -> V:
-        read_at = time.monotonic()
+        read_at, this = time.monotonic(), asyncio.current_task()
+        current = False
         try:
             value = await self._read(key)
         finally:
-            del self._readings[key]
+            # One that was forgotten meanwhile may have read what no longer is.
+            current = self._readings.get(key) is this
+            if current:
+                del self._readings[key]
+        if not current:
+            return value
         self._known[key] = (read_at, value)
         self._known.move_to_end(key)
         if len(self._known) > self._most:

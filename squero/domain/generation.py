@@ -65,6 +65,7 @@ async def queue(yard: Yard, caller: Caller, request: VideoRequest, key: str | No
     if call is not None and (first := await _first(yard, caller, call)):
         return first
     model = yard.catalog.find(request.model)
+    caller.check_model(model.id)
     clip = catalog.check(model, request)
     await policy.check(yard.policies, request.prompt, request.negative_prompt)
     await yard.admission.check_lane(model)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from squero.errors import InvalidRequest, Issue
 from squero.media.spool import DataUrl
@@ -42,21 +43,23 @@ def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
 def refusal(wrong: ValidationError) -> InvalidRequest:
     """The InvalidRequest that says what pydantic found."""
     errors = wrong.errors(include_url=False)
-    unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
     found = [_issue(error) for error in errors if error["type"] != "extra_forbidden"]
-    if unknown:
-        found.append(_unrecognized(unknown))
+    unknown: dict[tuple[str | int, ...], list[str]] = {}
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            unknown.setdefault(error["loc"][:-1], []).append(str(error["loc"][-1]))
+    found += [_unrecognized(path, names) for path, names in unknown.items()]
     # One value that fits none of several types is one thing that is wrong.
     return InvalidRequest(list({(issue.path, issue.code): issue for issue in found}.values()))
 
 
-def _unrecognized(names: Sequence[str]) -> Issue:
+def _unrecognized(path: tuple[str | int, ...], names: Sequence[str]) -> Issue:
     quoted = ", ".join(f"'{name[:_LIMIT_NAME]}'" for name in names[:_LIMIT_NAMES])
-    return Issue((), f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
+    return Issue(path, f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
 
 
 def _issue(error: Any) -> Issue:
-    path = tuple(error["loc"][:1])
+    path = tuple(part for part in error["loc"] if not _is_type(part))
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":
@@ -67,8 +70,31 @@ def _issue(error: Any) -> Issue:
         case "string_too_long":
             most = context["max_length"]
             return Issue(path, f"String must contain at most {most} character(s)", "too_big")
+        case "literal_error":
+            return _wrong_choice(path, context["expected"], error["input"])
+        case "own":
+            return Issue(path, error["msg"], context["code"])
         case kind:
             return _wrong_type(path, _TYPES.get(kind, "string"), error["input"])
+
+
+def own(message: str, code: str = "custom") -> PydanticCustomError:
+    """What a validator of ours raises, to be told in these words."""
+    return PydanticCustomError("own", message, {"code": code})
+
+
+def _is_type(part: str | int) -> bool:
+    """Whether pydantic names one of several types there, and not a field."""
+    return part == "str" or (isinstance(part, str) and "[" in part)
+
+
+def _wrong_choice(path: tuple[str | int, ...], listed: str, value: object) -> Issue:
+    expected = listed.replace(", ", " | ").replace(" or ", " | ")
+    if not isinstance(value, str):
+        return _wrong_type(path, expected, value)
+    received = value[:_LIMIT_NAME]
+    message = f"Invalid enum value. Expected {expected}, received '{received}'"
+    return Issue(path, message, "invalid_enum_value", expected, received)
 
 
 def _wrong_type(path: tuple[str | int, ...], expected: str, value: object) -> Issue:

@@ -13,8 +13,19 @@ from pydantic_core import PydanticOmit, core_schema
 from squero import errors
 from squero.media.spool import DataUrl
 from squero.wire import issues
+from squero.wire.billing import AnalyticsAnswer, BalanceAnswer, HistoryAnswer, UsageAnswer
+from squero.wire.keys import (
+    CreateKeyRequest,
+    DeletedKeyAnswer,
+    KeysAnswer,
+    NewKeyAnswer,
+    OneKeyAnswer,
+    UpdatedKeyAnswer,
+    UpdateKeyRequest,
+)
 from squero.wire.models import ModelsAnswer
 from squero.wire.operations import FIELDS, OPERATIONS, Operation
+from squero.wire.rate_limits import RateLimitLogAnswer, RateLimitsAnswer
 from squero.wire.video import (
     CompleteVideoAnswer,
     CompleteVideoRequest,
@@ -31,6 +42,8 @@ _REQUESTS: Final[tuple[type[BaseModel], ...]] = (
     QueueVideoRequest,
     RetrieveVideoRequest,
     CompleteVideoRequest,
+    CreateKeyRequest,
+    UpdateKeyRequest,
 )
 _ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     QuoteVideoAnswer,
@@ -38,6 +51,17 @@ _ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     ProcessingAnswer,
     CompleteVideoAnswer,
     ModelsAnswer,
+    KeysAnswer,
+    OneKeyAnswer,
+    NewKeyAnswer,
+    UpdatedKeyAnswer,
+    DeletedKeyAnswer,
+    BalanceAnswer,
+    UsageAnswer,
+    HistoryAnswer,
+    AnalyticsAnswer,
+    RateLimitsAnswer,
+    RateLimitLogAnswer,
 )
 _REF: Final = "#/components/schemas/{model}"
 
@@ -55,6 +79,11 @@ _HEADERS: Final = {
     "idempotent-replayed": "true when this answer was given before, to the same Idempotency-Key.",
     "x-squero-position": "The place of a job that waits: 1 starts next.",
     "x-squero-remaining-ms": "What is left of the job, in milliseconds, as far as one can tell.",
+    "x-pagination-limit": "Entries a page.",
+    "x-pagination-page": "Which page this is.",
+    "x-pagination-total": "How many entries there are.",
+    "x-pagination-total-pages": "How many pages.",
+    "x-next-cursor": "With CSV: what gives the next page; absent at the end.",
     "etag": "Names these bytes: send it back in If-Range.",
     "accept-ranges": "bytes",
     "content-range": "Which part of the video this is.",
@@ -67,8 +96,12 @@ _REFUSALS: Final[Mapping[str, tuple[errors.Refused, str]]] = {
         "Something is wrong with the request: `details` is a tree by field, `issues` a list. "
         "Also a queue_id that is unknown or another account's.",
     ),
-    "401": (errors.AuthenticationFailed(), "The key is missing, wrong, expired or revoked."),
+    "401": (
+        errors.AuthenticationFailed(),
+        "The key is missing, wrong, expired or revoked, or no ADMIN key where it must be one.",
+    ),
     "402": (errors.InsufficientBalance(), "The balance does not cover the price."),
+    "403": (errors.ModelNotAllowed(), "The key may not use this model."),
     "404": (errors.ModelNotFound(), "There is no such model, or its media is gone."),
     "413": (errors.PayloadTooLarge(), "The body is larger than the server takes."),
     "415": (errors.UnsupportedContentType(), "The body is not application/json."),
@@ -123,6 +156,8 @@ def document(version: str, served: Iterable[str] | None = None) -> dict[str, Any
         "tags": [
             {"name": "Video", "description": "Price, queue, poll and delete videos."},
             {"name": "Models", "description": "What can be asked for."},
+            {"name": "API keys", "description": "Who may call, and what a key may do."},
+            {"name": "Billing", "description": "What can be spent, and what was."},
         ],
         "paths": paths,
         "components": _components(),

@@ -22,7 +22,11 @@ from squero.store import embedded
 
 PATIENCE_SECONDS = 60.0
 ROOT = Path(__file__).parents[2]
-LIMITS = {"SQUERO_QUEUE_PER_MINUTE": "100000", "SQUERO_RETRIEVE_PER_MINUTE": "100000"}
+LIMITS = {
+    "SQUERO_TIERS__PAID__VIDEO_QUEUE": "100000",
+    "SQUERO_TIERS__PAID__VIDEO_RETRIEVE": "100000",
+    "SQUERO_FAILED_REQUESTS": "100000",
+}
 
 
 def until(what: str, found: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:

@@ -1,11 +1,13 @@
 """Who calls and how often, before the body is read."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from squero.app import Application
 from squero.domain import keys
+from squero.domain.failures import Failures
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -104,6 +106,11 @@ class TestBodyIsNotRead:
 
 
 class TestLimits:
+    @pytest.fixture
+    def house(self, cleared):
+        """As many calls as these may fail."""
+        return replace(cleared, failures=Failures(1000, 30))
+
     @pytest.mark.parametrize(("call", "limit"), [("queue", 20), ("retrieve", 120)])
     async def test_counts_down_to_429(self, customer, call, limit):
         left = []

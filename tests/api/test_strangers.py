@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from squero.app import Application
+from squero.domain.failures import Failures
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
+from squero.settings import Tier, Tiers
 
 pytestmark = pytest.mark.anyio
 
@@ -30,10 +32,12 @@ _statements: ContextVar[list[tuple[str, int]] | None] = ContextVar("statements",
 @pytest.fixture
 def house(cleared):
     """The shared house, for as many calls a minute as are measured; keys are looked up once."""
-    generous = cleared.yard.settings.model_copy(update={"retrieve_per_minute": 1_000_000})
+    tiers = Tiers(paid=Tier(video_retrieve=1_000_000))
+    generous = cleared.yard.settings.model_copy(update={"tiers": tiers})
     callers = Callers(cleared.yard.database, cleared.yard.keyring)
     callers._known._seconds = 3600
-    return replace(cleared, limits=Limits(generous), callers=callers)
+    failures = Failures(1_000_000, 30)
+    return replace(cleared, limits=Limits(generous), callers=callers, failures=failures)
 
 
 @pytest.fixture

@@ -168,6 +168,20 @@ async def test_an_engine_that_dies(home: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (engines.grade, engines.says) == ("broken", "`motion` does not render: no codec")
 
 
+async def test_a_proxy_that_nobody_named(home: Path) -> None:
+    proxies = (await _examine(home))["proxies"]
+    assert proxies.grade == "ok"
+    assert "all callers without a key share its address" in proxies.says
+    assert "SQUERO_TRUSTED_PROXIES" in proxies.mend
+
+
+async def test_a_proxy_that_is_trusted(home: Path) -> None:
+    (home / "squero.toml").write_text('trusted_proxies = ["10.0.0.0/8", "::1"]\n')
+    proxies = (await _examine(home))["proxies"]
+    assert proxies.grade == "ok"
+    assert "10.0.0.0/8, ::1/128" in proxies.says
+
+
 async def test_a_port_that_is_taken(home: Path, stranger: None) -> None:
     server = (await _examine(home))["server"]
     assert server.grade == "note"

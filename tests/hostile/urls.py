@@ -26,7 +26,7 @@ from .canaries import BODY, PUBLIC, A, Net, listening
 AT_ONCE = 128
 DATABASE = "HOSTILE_DATABASE_URL"
 ORDER = {"model": "motion-image-to-video", "prompt": "p", "duration": "5s", "resolution": "480p"}
-ROOM = {"SQUERO_QUEUE_PER_MINUTE": "1000000"}
+ROOM = {"SQUERO_TIERS__PAID__VIDEO_QUEUE": "1000000", "SQUERO_FAILED_REQUESTS": "1000000"}
 _WRITTEN_ANEW = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
     192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3

@@ -12,18 +12,36 @@ pytestmark = pytest.mark.anyio
 
 TABLES = {
     "accounts", "balances", "clock", "generations", "idempotency", "keys", "lanes", "migrations",
-    "shares", "transfers", "watch", "workers",
+    "refusals", "shares", "spending", "transfers", "watch", "workers",
 }  # fmt: skip
 PARTIAL = {
     "generations_queue", "generations_queue_by_model", "generations_waiting", "generations_leases",
     "generations_kept", "generations_timings", "generations_of_worker", "shares_next",
-    "shares_active", "workers_of_server",
+    "shares_active", "transfers_of_key", "workers_of_server",
 }  # fmt: skip
 
 RELEASED = {
     1: "2ef3cf01cbea0e399174eafc40e7d8f58f022268c69eefbe373def59542475f5",
     2: "0055cc9de48567ea3657ea979386be127c29ec0b92a6c16b696ce31a9c31b96a",
 }
+# Holds of an account by one key: 1 that was released; 4 that is held; 8 of long ago, captured.
+BOOKS_OF_THE_SECOND = """
+INSERT INTO accounts (name, billing) VALUES ('marina', 'prepaid');
+INSERT INTO keys (account_id, type, hash, last6, description)
+    SELECT id, 'INFERENCE', '', '', '' FROM accounts;
+INSERT INTO balances (account_id, currency, held_micros) SELECT id, 'USD', 4 FROM accounts;
+CREATE TEMPORARY TABLE jobs AS
+    SELECT gen_random_uuid() AS queue_id, micros, made, settled FROM (VALUES
+        (1, now(), 'available'), (4, now(), NULL), (8, now() - interval '100 days', 'revenue')
+    ) AS jobs (micros, made, settled);
+INSERT INTO transfers (id, account_id, currency, from_book, to_book, amount_micros, queue_id,
+                       key_id, created_at)
+    SELECT 'hold:' || queue_id, account_id, 'USD', 'available', 'held', micros, queue_id, id, made
+    FROM jobs, keys
+    UNION ALL
+    SELECT 'settle:' || queue_id, account_id, 'USD', 'held', settled, micros, queue_id, id, made
+    FROM jobs, keys WHERE settled IS NOT NULL;
+"""
 SCHEMA = (
     "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default,"
     " is_identity FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
@@ -103,6 +121,23 @@ class TestMigrate:
             assert await migrate(empty_url) == [number]
         assert schema(empty_url) == schema(database_url)
 
+    async def test_the_third_counts_what_keys_have_spent(self, empty_url, monkeypatch):
+        every = migrations()
+        monkeypatch.setattr("squero.store.migrate.migrations", lambda: {1: every[1], 2: every[2]})
+        await migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            connection.execute(BOOKS_OF_THE_SECOND)
+        monkeypatch.undo()
+        await migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            spent = connection.execute(
+                "SELECT currency, day_micros, month_micros, lifetime_micros FROM spending"
+                " ORDER BY currency"
+            ).fetchall()
+            balances = connection.execute("SELECT currency, epoch::text FROM balances").fetchall()
+        assert spent == [("DIEM", 0, 0, 0), ("USD", 4, 4, 12)]
+        assert balances == [("USD", "1970-01-01")]
+
     def test_what_is_released_stays(self):
         """A change comes as a new file: databases made by these are out there."""
         assert {number: checksum(migrations()[number]) for number in RELEASED} == RELEASED
@@ -144,6 +179,30 @@ class TestSchema:
                 f" RETURNING id) INSERT INTO balances (account_id, currency, {column})"
                 " SELECT gen_random_uuid(), 'USD', -1 FROM a"
             )
+
+    def test_no_spending_below_zero(self, database_url):
+        with (
+            psycopg.connect(database_url) as connection,
+            pytest.raises(psycopg.errors.CheckViolation),
+        ):
+            connection.execute(
+                "WITH a AS (INSERT INTO accounts (name, billing) VALUES ('a', 'prepaid')"
+                " RETURNING id) INSERT INTO spending (key_id, currency, day, day_micros)"
+                " SELECT gen_random_uuid(), 'USD', squero_today(), -1 FROM a"
+            )
+
+    def test_only_diem_has_an_epoch(self, database_url):
+        for currency, epoch in (("DIEM", "epoch"), ("USD", "2030-01-01")):
+            with (
+                psycopg.connect(database_url) as connection,
+                pytest.raises(psycopg.errors.CheckViolation),
+            ):
+                connection.execute(
+                    "WITH a AS (INSERT INTO accounts (name, billing) VALUES ('a', 'prepaid')"
+                    " RETURNING id) INSERT INTO balances (account_id, currency, epoch)"
+                    " SELECT gen_random_uuid(), %s, %s FROM a",
+                    (currency, epoch),
+                )
 
     def test_the_clock_can_be_moved(self, database_url):
         with psycopg.connect(database_url) as connection:

@@ -17,8 +17,13 @@ ALTER TABLE keys
     ADD COLUMN diem_limit_micros bigint CHECK (diem_limit_micros >= 0),
     ADD COLUMN limit_period text NOT NULL DEFAULT 'EPOCH'
         CHECK (limit_period IN ('EPOCH', 'MONTH', 'LIFETIME')),
+    ADD COLUMN model_privacy text NOT NULL DEFAULT 'ALL'
+        CHECK (model_privacy IN ('ALL', 'PRIVATE_TEXT', 'PRIVATE_ONLY')),
     ADD COLUMN models text[];
+COMMENT ON COLUMN keys.model_privacy IS 'told as it was set: every model is private';
 COMMENT ON COLUMN keys.models IS 'the models that the key may use; null is every one';
+DROP INDEX keys_of_account;
+CREATE INDEX keys_of_account ON keys (account_id, created_at);
 
 -- The DIEM of an epoch is a balance of its own, so none rolls over. Others have no epoch.
 ALTER TABLE balances
@@ -38,7 +43,7 @@ ALTER TABLE transfers
         CHECK (from_book IN ('funding', 'line', 'available', 'held')),
     ADD CONSTRAINT transfers_to_book_check
         CHECK (to_book IN ('funding', 'line', 'available', 'held', 'revenue', 'lapsed'));
-COMMENT ON COLUMN transfers.counted_on IS 'of a hold: the day in whose periods the key spent it';
+COMMENT ON COLUMN transfers.counted_on IS 'of a hold and its release: the day in whose periods the key spent it';
 CREATE INDEX transfers_of_key ON transfers (key_id, created_at) WHERE key_id IS NOT NULL;
 
 -- What a key has spent in the periods that are under way: holds, until they are released.
@@ -55,6 +60,8 @@ COMMENT ON COLUMN spending.currency IS 'bundled credits count as USD';
 COMMENT ON COLUMN spending.day IS 'when the key last spent: older counts of a day or month are over';
 
 UPDATE transfers SET counted_on = (created_at AT TIME ZONE 'UTC')::date WHERE id LIKE 'hold:%';
+UPDATE transfers s SET counted_on = h.counted_on FROM transfers h
+WHERE s.id = 'settle:' || h.queue_id AND s.to_book <> 'revenue' AND h.id LIKE 'hold:%';
 INSERT INTO spending (key_id, currency, day, day_micros, month_micros, lifetime_micros)
 SELECT k.id, c.currency, squero_today(),
        coalesce(sum(h.amount_micros) FILTER (WHERE h.counted_on = squero_today()), 0),

@@ -31,7 +31,7 @@ LEFT JOIN balances diem ON diem.account_id = a.id AND diem.epoch = squero_today(
 ORDER BY a.name;
 
 -- name: lock
-SELECT FROM accounts WHERE id = %(account_id)s FOR UPDATE;
+SELECT FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE;
 
 -- name: set_tier
 UPDATE accounts SET tier = %(tier)s WHERE id = %(account_id)s;
