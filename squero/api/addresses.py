@@ -1,6 +1,7 @@
 """Where a call comes from, as far as it can be believed."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
 """Where a call comes from that has no address."""
+_LIMIT = 100
 _V6_PREFIX = 64  # what one customer is given, and can choose from
 
 
@@ -32,7 +34,7 @@ def origin(scope: Scope, trusted: Sequence[Network]) -> str:
             found = hop
             if not _within(found, trusted):
                 break
-    return str(found) if found.version == 4 else str(ip_network((found, _V6_PREFIX), strict=False))
+    return _named(found)
 
 
 def _hops(scope: Scope) -> Iterator[Address | None]:
@@ -43,9 +45,21 @@ def _hops(scope: Scope) -> Iterator[Address | None]:
                 yield _parse(text)
 
 
+@lru_cache
+def _named(address: Address) -> str:
+    if address.version == 4:
+        return str(address)
+    return str(ip_network((address, _V6_PREFIX), strict=False))
+
+
 def _parse(text: str) -> Address | None:
     """The address in such a text, also with a port, brackets or a zone."""
     text = text.strip()
+    return _read(text) if len(text) <= _LIMIT else None
+
+
+@lru_cache
+def _read(text: str) -> Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

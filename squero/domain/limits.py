@@ -35,10 +35,10 @@ class Limits:
     Also while the shared store does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         url = settings.limits_url
         self._shared = None if url is None else Shared(url.get_secret_value())
-        self._storage = Windows()
+        self._storage = Windows(clock)
         self._tiers = {
             name: {one: RateLimitItemPerMinute(getattr(tier, one)) for one in _CLASSES}
             for name, tier in settings.tiers
@@ -94,7 +94,7 @@ class Windows(Storage):
     STORAGE_SCHEME = None
     base_exceptions = ()
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
         self._windows: OrderedDict[str, _Window] = OrderedDict()
