@@ -27,8 +27,7 @@ _NAMES = {
     list: "array",
     type(None): "null",
 }
-_LIMIT_NAME = 100
-_LIMIT_NAMES = 10
+_LIMIT_QUOTED = 100  # an answer holds it twice: in its tree and in its list
 
 
 def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
@@ -51,7 +50,7 @@ def refusal(wrong: ValidationError) -> InvalidRequest:
 
 
 def _unrecognized(names: Sequence[str]) -> Issue:
-    quoted = ", ".join(f"'{name[:_LIMIT_NAME]}'" for name in names[:_LIMIT_NAMES])
+    quoted = ", ".join(f"'{name}'" for name in names)[:_LIMIT_QUOTED]
     return Issue((), f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
 
 

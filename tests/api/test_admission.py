@@ -23,7 +23,9 @@ def house(cleared):
     )
     rules = admission.Admission(settings, cleared.yard.database)
     terms = (RefusedTerms(["serpent"]),)
-    return replace(cleared, yard=replace(cleared.yard, admission=rules, policies=terms))
+    return replace(
+        cleared, yard=replace(cleared.yard, settings=settings, admission=rules, policies=terms)
+    )
 
 
 async def test_a_prompt_that_is_refused(customer, open_customer):

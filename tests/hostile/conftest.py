@@ -27,6 +27,7 @@ SEED = int(os.environ.get("SQUERO_SEED") or random.SystemRandom().randrange(10**
 QUOTE = {"model": "motion-text-to-video", "duration": "5s"}
 ROOM = {"SQUERO_QUEUE_PER_MINUTE": "1000000", "SQUERO_RETRIEVE_PER_MINUTE": "1000000"}
 BODY_LIMIT_BYTES = 80_000_000
+SOFT_OPEN_FILES = 1024  # what a login gives: the server must raise it by itself
 BODIES_BYTES = 40 * BODY_LIMIT_BYTES  # 20 at once of one account, which gets half of it
 MIB = 1 << 20
 
@@ -45,6 +46,17 @@ def say(request: pytest.FixtureRequest) -> Say:
     return print_it
 
 
+@contextmanager
+def open_files(number: int) -> Iterator[None]:
+    """This process, and what it starts meanwhile, may have so many open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """`squero serve`, which must still be healthy when the test is over and stop when told to."""
@@ -52,7 +64,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "SQUERO_BODY_LIMIT_BYTES": str(BODY_LIMIT_BYTES),
         "SQUERO_BODY_BYTES_IN_FLIGHT": str(BODIES_BYTES),
     }
-    started = Server(tmp_path / "home", env=ROOM | bodies)
+    with open_files(SOFT_OPEN_FILES):
+        started = Server(tmp_path / "home", env=ROOM | bodies)
     try:
         yield started.await_ready()
         assert httpx.get(f"{started.url}/health", timeout=30).status_code == 200
@@ -64,11 +77,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def descriptors() -> Iterator[int]:
-    """As many open files as the system lets this process have; the server inherits them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    """As many open files as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open_files(hard):
+        yield hard
 
 
 def resident_bytes(server: Server) -> int:
