@@ -1,7 +1,6 @@
 """The ASGI application: what lives as long as the process, and errors turned into bodies."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,11 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from squero import __version__, chores
+from squero import chores
 from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
 from squero.api.gate import API, HEADERS, WHO
+from squero.api.head import marks
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.routes import Routes, template
@@ -58,7 +58,6 @@ from squero.store.db import Database
 from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
-_VERSION = (b"x-venice-version", __version__.encode())
 _AGAIN_SECONDS = 1.0
 
 
@@ -146,7 +145,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        own = [(b"cf-ray", secrets.token_hex(8).encode()), _VERSION]
+        own = marks()
         scope["app"] = self
         scope[HEADERS] = own + ANY_ORIGIN if scope["path"].startswith(API) else own
         answer = _Answer(scope, send)
@@ -175,11 +174,10 @@ class Application:
             who = scope.get(WHO) or origin(scope, settings.trusted_proxies)
             self._house.failures.count(who)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith(API) and is_preflight(scope):
-            await preflight()(scope, receive, send)
-        else:
-            await self._routes(scope, receive, send)
+    def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if is_preflight(scope) and scope["path"].startswith(API):
+            return preflight()(scope, receive, send)
+        return self._routes(scope, receive, send)
 
 
 class _Answer:
@@ -192,12 +190,12 @@ class _Answer:
         self._began = time.perf_counter()
         self._seconds = 0.0
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._seconds = time.perf_counter() - self._began
             message["headers"] = [*message["headers"], *self._scope[HEADERS]]
-        await self._send(message)
+        return self._send(message)
 
     def count(self) -> None:
         answers, seconds = _counters(template(self._scope), self.status)

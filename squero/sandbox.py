@@ -29,8 +29,9 @@ LIMIT_REFUSAL = 200
 Task = Callable[[dict[str, Any], list[int]], dict[str, Any]]
 """What runs in a child: arguments and descriptors in, a JSON object out."""
 
-ORDER = struct.Struct("=QI")
-"""Parent to zygote: the task's number, and its milliseconds; 0 kills the task."""
+ORDER = struct.Struct("=QII")
+"""Parent to zygote: the task's number, its milliseconds, of which 0 kills it, and its seconds of
+processor time."""
 ENDED = struct.Struct("=Qi?")
 """Zygote to parent: the task's number, the child's wait status, and whether it was late."""
 READY = b"ready"
@@ -80,7 +81,7 @@ class Sandbox:
         self,
         functions: Sequence[str],
         *,
-        at_once: int = 4,
+        at_once: int = 8,
         memory_bytes: int = 1 << 30,
         walls: frozenset[str] | None = None,
     ) -> None:
@@ -102,11 +103,13 @@ class Sandbox:
         arguments: Mapping[str, Any],
         descriptors: Sequence[int] = (),
         timeout_seconds: float = 10.0,
+        cpu_seconds: int | None = None,
     ) -> dict[str, Any]:
         """What the function answers, computed in a child of its own; waits while all are busy.
 
         The descriptors stay the caller's and must stay open meanwhile. Raises SandboxRefusal for
-        what the function refused, SandboxDied when it crashed, broke a limit or took too long.
+        what the function refused, SandboxDied when it crashed, broke a limit or took too long:
+        by the clock, or in processor time, which is otherwise no more than that.
         """
         if function not in self._functions:
             raise ValueError(f"{function} is not a function of this sandbox")
@@ -117,14 +120,14 @@ class Sandbox:
             for _ in range(2):
                 zygote = await self._living()
                 with contextlib.suppress(_Lost):
-                    return await zygote.run(request, descriptors, timeout_seconds)
+                    return await zygote.run(request, descriptors, timeout_seconds, cpu_seconds)
         raise SandboxDied("zygote")
 
     async def protection(self) -> Protection:
         """Which protections are in force in the children, as one of them finds them."""
         zygote = await self._living()
         request = json.dumps({"function": "protection", "arguments": {}}).encode()
-        return Protection(**await zygote.run(request, (), 10.0))
+        return Protection(**await zygote.run(request, (), 10.0, None))
 
     async def aclose(self) -> None:
         """Ends the zygote and everything that still runs in it."""
@@ -196,7 +199,11 @@ class _Zygote:
         return zygote
 
     async def run(
-        self, request: bytes, descriptors: Sequence[int], timeout_seconds: float
+        self,
+        request: bytes,
+        descriptors: Sequence[int],
+        timeout_seconds: float,
+        cpu_seconds: int | None,
     ) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
         self._number += 1
@@ -208,7 +215,9 @@ class _Zygote:
                 # Requests and answers fit the socket's buffer, so none of these calls waits.
                 ours.sendall(request)
                 ours.shutdown(socket.SHUT_WR)
-                order = ORDER.pack(number, max(1, int(timeout_seconds * 1000)))
+                # A child that does nothing but compute is ended by the clock, which says so.
+                cpu = cpu_seconds or int(timeout_seconds) + 2
+                order = ORDER.pack(number, max(1, int(timeout_seconds * 1000)), cpu)
                 try:
                     socket.send_fds(self._control, [order], [theirs.fileno(), *descriptors])
                 except OSError:
@@ -229,7 +238,7 @@ class _Zygote:
 
     def _kill(self, number: int) -> None:
         with contextlib.suppress(OSError):
-            self._control.send(ORDER.pack(number, 0))
+            self._control.send(ORDER.pack(number, 0, 0))
 
     def _hear(self) -> None:
         try:

@@ -110,29 +110,31 @@ class Zygote:
         order, descriptors, _, _ = socket.recv_fds(self._control, ORDER.size, LIMIT_DESCRIPTORS + 1)
         if len(order) != ORDER.size:
             return False
-        number, milliseconds = ORDER.unpack(order)
+        number, milliseconds, cpu_seconds = ORDER.unpack(order)
         if milliseconds == 0:
             for child in self._children.values():
                 if child.number == number:
                     child.deadline = 0.0
             self._kill_late()
         else:
-            self._fork(number, milliseconds / 1000, descriptors)
+            self._fork(number, milliseconds / 1000, cpu_seconds, descriptors)
         return True
 
-    def _fork(self, number: int, seconds: float, descriptors: Sequence[int]) -> None:
+    def _fork(
+        self, number: int, seconds: float, cpu_seconds: int, descriptors: Sequence[int]
+    ) -> None:
         zygote = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
-                self._be_child(zygote, seconds, descriptors)
+                self._be_child(zygote, cpu_seconds, descriptors)
             finally:
                 os._exit(1)
         self._children[pid] = _Child(number, time.monotonic() + seconds)
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _be_child(self, zygote: int, seconds: float, descriptors: Sequence[int]) -> NoReturn:
+    def _be_child(self, zygote: int, cpu_seconds: int, descriptors: Sequence[int]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._control, self._woken, self._wake):
@@ -143,7 +145,7 @@ class Zygote:
         protection = confine(
             parent=zygote,
             memory_bytes=self._memory_bytes,
-            cpu_seconds=int(seconds) + 2,
+            cpu_seconds=cpu_seconds,
             file_bytes=_FILE_BYTES,
             walls=self._walls,
         )

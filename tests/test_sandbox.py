@@ -186,6 +186,12 @@ async def test_death_tells_the_reason_and_no_content(
     assert await sandbox.run("customer_tasks:echo", {})
 
 
+async def test_processor_time_has_a_limit_of_its_own(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxDied) as caught:
+        await sandbox.run("customer_tasks:spin", {}, (), 60, 1)
+    assert caught.value.reason == "SIGKILL"
+
+
 @pytest.mark.parametrize("name", ["sleep", "spin"])
 async def test_timeout_kills(sandbox: Sandbox, name: str) -> None:
     await sandbox.start()
@@ -265,11 +271,11 @@ async def test_no_more_children_at_once_than_allowed(sandbox: Sandbox) -> None:
     await sandbox.start()
     runs = [
         asyncio.create_task(sandbox.run("customer_tasks:sleep", {}, timeout_seconds=20))
-        for _ in range(6)
+        for _ in range(10)
     ]
-    await until(lambda: len(children_of(pid_of(sandbox))) == 4)
+    await until(lambda: len(children_of(pid_of(sandbox))) == 8)
     await asyncio.sleep(0.1)
-    assert len(children_of(pid_of(sandbox))) == 4
+    assert len(children_of(pid_of(sandbox))) == 8
     for run in runs:
         run.cancel()
     await asyncio.gather(*runs, return_exceptions=True)

@@ -1,10 +1,12 @@
 """Answers as they leave: JSON from wire models, errors in the contract's body, videos in parts."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from anyio import to_thread
+from anyio.lowlevel import RunVar
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -13,11 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from squero.api.http import ARRIVED
 from squero.errors import InvalidRequest, JobFailed, Refused
-from squero.media.sealed import CHUNK_BYTES, SealedReader
+from squero.media.sealed import SealedReader
 from squero.wire import issues
 
-_CHUNKS_AT_ONCE: Final = 2  # fewer are slower for one reader, more hold memory for each
 _LIMIT_RANGE: Final = 40
+_TURNS: Final = 2
+
+_turns_of_loop: RunVar[asyncio.Semaphore] = RunVar("download_turns")
 
 
 def answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
@@ -38,7 +42,7 @@ def refusal(refused: Refused, headers: Mapping[str, str] | None = None) -> Respo
 class Bytes(Response):
     """A sealed object, opened as it is sent: whole, or the range that was asked for.
 
-    Closes the reader. `then` is done once a whole object has arrived at the client, and before
+    Closes the reader. `then` is done once its last byte has arrived at the client, and before
     the answer ends, so that the next request on the connection finds it done.
     """
 
@@ -70,7 +74,8 @@ class Bytes(Response):
             await send(start | {"headers": self.raw_headers})
             if scope["method"] != "HEAD":
                 await self._send_body(send)
-                if self._then and self.status_code == 200 and await _arrived(scope, receive):
+                to_the_end = self._span[1] == self._reader.size
+                if self._then and to_the_end and await _arrived(scope, receive):
                     await self._then()
         finally:
             self._reader.close()
@@ -79,13 +84,30 @@ class Bytes(Response):
     async def _send_body(self, send: Send) -> None:
         position, end = self._span
         while position < end:
-            upto = min(end, position - position % CHUNK_BYTES + _CHUNKS_AT_ONCE * CHUNK_BYTES)
-            part = await to_thread.run_sync(self._read, position, upto)
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-            position = upto
+            position += await self._send_piece(send, position, end)
 
-    def _read(self, start: int, end: int) -> bytes:
-        return b"".join(self._reader.read_range(start, end))
+    async def _send_piece(self, send: Send, start: int, end: int) -> int:
+        """Sends a chunk at most; gives its bytes, and no longer holds their memory."""
+        # This waits until the server would send more: no chunk waits with it.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        try:
+            # Without a thread: going there and back costs more than what there is to do.
+            async with _turns():
+                piece = self._reader.piece(start, end, wait=False)
+                await asyncio.sleep(0)
+        except BlockingIOError:
+            piece = await to_thread.run_sync(self._reader.piece, start, end)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        return len(piece)
+
+
+def _turns() -> asyncio.Semaphore:
+    """Who may open a chunk before the event loop has asked everybody else."""
+    turns = _turns_of_loop.get(None)
+    if turns is None:
+        turns = asyncio.Semaphore(_TURNS)
+        _turns_of_loop.set(turns)
+    return turns
 
 
 async def _arrived(scope: Scope, receive: Receive) -> bool:

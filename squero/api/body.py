@@ -57,6 +57,8 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_SPACE = " \t\n\r"
+_UTF_8 = frozenset(("charset=utf-8", 'charset="utf-8"', "charset=utf8", 'charset="utf8"'))
 _NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 _limiter: RunVar[CapacityLimiter] = RunVar("spool_threads")
 
@@ -110,8 +112,11 @@ async def read_request(
 
     Raises InvalidRequest, and as `read_document`.
     """
-    async with await open_document(house, request, holder, limit_bytes) as document:
+    document = await open_document(house, request, holder, limit_bytes)
+    try:
         return parse(kind, document.fields)
+    finally:
+        await document.aclose()
 
 
 def open_document(
@@ -120,7 +125,7 @@ def open_document(
     """The request's `read_document`."""
     return read_document(
         request.receive,
-        request.headers,
+        dict(request.headers.items()),
         limit_bytes=limit_bytes,
         spool=house.yard.spool,
         budget=house.budget,
@@ -147,14 +152,13 @@ async def read_document(
     if declared_bytes <= UNCOUNTED_BYTES:
         message = await _receive(receive, limit_bytes)
         if not message.get("more_body") and is_plain(message["body"]):
-            return Document(_fields(message["body"], _Walk({})), {})
+            return _document(message["body"], {})
     scanner, portion = Scanner(), Portion(budget, holder)
     try:
         portion.cover(declared_bytes)
         message = message or await _receive(receive, limit_bytes)
         await _scan(message, receive, scanner, limit_bytes, spool, portion)
-        walk = _Walk(scanner.payloads)
-        return Document(_fields(scanner.json, walk), walk.media, portion)
+        return _document(scanner.json, scanner.payloads, portion)
     except BaseException:
         try:
             if scanner.payloads:
@@ -164,11 +168,15 @@ async def read_document(
         raise
 
 
-def _fields(data: bytes | bytearray, walk: "_Walk") -> dict[str, object]:
+def _document(
+    data: bytes | bytearray, payloads: Mapping[str, Payload], portion: Portion | None = None
+) -> Document:
     fields = parse_object(data)
-    if walk.expects_media or _SUSPECT.search(data):
-        walk.enter(fields)
-    return fields
+    if not payloads and not _SUSPECT.search(data):
+        return Document(fields, {}, portion)
+    walk = _Walk(payloads)
+    walk.enter(fields)
+    return Document(fields, walk.media, portion)
 
 
 def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> int:
@@ -195,7 +203,7 @@ def _check_type(content_type: str) -> None:
     charsets = [text.strip() for text in parameters if text.strip().startswith("charset")]
     if media_type.strip() != "application/json":
         raise UnsupportedContentType
-    if not {"charset=utf-8", 'charset="utf-8"'}.issuperset(charsets):
+    if not _UTF_8.issuperset(charsets):
         raise UnsupportedContentType("Invalid content type. The charset must be 'utf-8'")
 
 
@@ -251,9 +259,12 @@ def parse_object(data: bytes | bytearray) -> dict[str, Any]:
     Duplicate keys, NaN, infinities and numbers beyond all use are refused. Depth is the scanner's.
     """
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(_SPACE)
+        value, end = _DECODER.raw_decode(text)
     except ValueError:
         raise InvalidJson from None
+    if end != len(text):
+        raise InvalidJson
     if not isinstance(value, dict):
         received = _TYPE_NAMES[type(value)]
         message = f"Expected object, received {received}"
@@ -296,11 +307,6 @@ class _Walk:
     def __init__(self, payloads: Mapping[str, Payload]) -> None:
         self.media: dict[Place, DataUrl] = {}
         self._payloads = payloads
-
-    @property
-    def expects_media(self) -> bool:
-        """Whether there are any to put in."""
-        return bool(self._payloads)
 
     def enter(self, container: Any, path: Place = ()) -> None:
         """Walks all of an object or array; raises InvalidRequest at the first thing wrong."""

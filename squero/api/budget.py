@@ -16,7 +16,10 @@ Holder: TypeAlias = UUID | None
 
 
 class Budget:
-    """Bytes of bodies in flight; no holder gets more than half, lest one stop all the others.
+    """Bytes of bodies in flight; no account gets more than half, lest one stop all the others.
+
+    Those without a key get an eighth together: none of their calls has a use for media. Whatever
+    the settings, one body of the largest size fits into either part.
 
     A worker's result is not counted: it comes from a host that the operator named, few are taken
     in at once, it is sealed where it stays and never spooled. Two of them would keep every customer
@@ -28,12 +31,14 @@ class Budget:
         """What all bodies hold together."""
         self._limit_bytes = settings.body_bytes_in_flight
         self._share_bytes = max(settings.body_limit_bytes, self._limit_bytes // 2)
+        self._keyless_bytes = max(settings.body_limit_bytes, self._limit_bytes // 8)
         self._taken_by = Counter[Holder]()
 
     def take(self, holder: Holder, size: int) -> None:
         """Counts so many bytes more; raises AtCapacity when there is no room, and counts none."""
         taken = self._taken_by[holder] + size
-        if taken > self._share_bytes or self.taken_bytes + size > self._limit_bytes:
+        share = self._keyless_bytes if holder is None else self._share_bytes
+        if taken > share or self.taken_bytes + size > self._limit_bytes:
             raise AtCapacity("The server is at capacity. Please try again later.")
         self._taken_by[holder] = taken
         self.taken_bytes += size

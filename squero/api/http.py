@@ -4,15 +4,16 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
-import fcntl
-import json
-import struct
-import termios
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from squero.api import head
+from squero.api.flow import Flow, Rest, framing, unacknowledged
+from squero.api.head import MALFORMED, STOPPING, TIMED_OUT, TOO_MANY_HEADERS, Refusal, RefusedHead
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may wait between two requests."""
@@ -35,25 +36,6 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(app, **(ours | options))
 
 
-class RefusedHead(Exception):
-    """A request whose head alone is reason to refuse it."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-TOO_MANY_HEADERS = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large")
-URL_TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, "The request URL is too long")
-AMBIGUOUS = (HTTPStatus.BAD_REQUEST, "Ambiguous request headers")
-UNKNOWN_CODING = (HTTPStatus.NOT_IMPLEMENTED, "The transfer encoding is not supported")
-UNKNOWN_VERSION = (HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 or HTTP/1.1 is expected")
-MALFORMED = (HTTPStatus.BAD_REQUEST, "Invalid HTTP request")
-STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping. Please try again.")
-TIMED_OUT = (HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive")
-
-
 class Protocol(HttpToolsProtocol):
     """One connection: refuses heads that are too large or ambiguous, and gives up on the silent.
 
@@ -68,9 +50,11 @@ class Protocol(HttpToolsProtocol):
     """From the connection, or the first byte of a later request, to the end of its head."""
     body_seconds: ClassVar[float] = 30
     """The longest silence within a body that somebody is reading."""
-    body_grace_seconds: ClassVar[float] = 10
-    body_least_rate: ClassVar[int] = 1_000
-    """Bytes a second that a body must come at, on average, once the grace is over."""
+    body_least_rates: ClassVar[Mapping[float, int]] = {10: 1_000, 60: 100_000}
+    """Seconds of grace, and the bytes a second that must have come on average ever since.
+
+    The last is a total: 60 seconds, and one more for each 100,000 bytes.
+    """
     linger_seconds: ClassVar[float] = 5
     """How long the rest of a refused request is read, so that the client gets to read why."""
     farewell_seconds: ClassVar[float] = 0.5
@@ -78,17 +62,24 @@ class Protocol(HttpToolsProtocol):
     last_seconds: ClassVar[float] = 14
     """How long an answer may still take once the server stops."""
     stall_seconds: ClassVar[float] = 60
-    """How long `arrived` waits for a client that takes nothing."""
+    """How long a client that takes nothing of what was written is waited for."""
+    stall_looks: ClassVar[int] = 4
+    """How often it is looked at meanwhile."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
         self._wakes = 0.0
         self._deadline: float | None = None
+        self._looks: float | None = None
+        self._left: int | None = None
+        self._left_since = 0.0
         self._in_body = self._closes = self._lingering = False
         self._unparsed = self._body_bytes = 0
         self._body_began = 0.0
-        self._cut = self._spared = False
+        self._cut = self._spared = self._continues = False
+        self._framing: bytes | None = None
+        self._running: RequestResponseCycle | None = None
         self._refusal = MALFORMED
         self._awaited = self._ended = self._took_all = False
 
@@ -101,7 +92,7 @@ class Protocol(HttpToolsProtocol):
         self._awaited = True
         pause, seen, since = 0.001, -1, self.loop.time()
         while not (self._ended or self.transport.is_closing()):
-            left = _unacknowledged(self.transport)
+            left = unacknowledged(self.transport)
             if left == 0:
                 return True
             if left != seen:
@@ -115,18 +106,23 @@ class Protocol(HttpToolsProtocol):
     def eof_received(self) -> None:
         # A client that has read everything and leaves says so here; one that leaves data unread
         # resets the connection, and one that leaves early does so before anybody waits.
-        self._took_all = self._awaited and _unacknowledged(self.transport) == 0
+        self._took_all = self._awaited and unacknowledged(self.transport) == 0
         self._ended = True
         super().eof_received()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = self._flow = Flow(transport, self.loop.time)
         self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None:
+            # uvicorn tells the last request of a pipeline, which may wait for this one's answer.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._ended = True
-        self._deadline = None
+        self._deadline = self._looks = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -134,23 +130,25 @@ class Protocol(HttpToolsProtocol):
         step = self.head_limit_bytes
         while data and not (self._lingering or self.transport.is_closing()):
             piece, data = data[:step], data[step:]
-            super().data_received(piece)
+            self._feed(piece)
             if self._in_body or self._in_head() or self._answered():
                 self._follow(len(piece))
 
     def on_headers_complete(self) -> None:
-        self._check_size()
-        self._check_names()
+        names = self._check_head()
         self._awaited = False
         self.scope[ARRIVED] = self.arrived  # type: ignore[literal-required]
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
-        self._body_began, self._body_bytes = self.loop.time(), 0
+        self._body_began, self._body_bytes = self._flow.reading_seconds(), 0
+        self._continues = self.cycle.waiting_for_100_continue
         # Trailers are collected here too, and must not reach headers that were looked at already.
         self.headers = []
         # Closing on a body that still arrives resets the connection, and the answer is lost. So
         # uvicorn is told to close only once the body is there; before, `on_response_complete` does.
-        self._closes, self.cycle.keep_alive = not self.cycle.keep_alive, True
+        upgrade = self.parser.should_upgrade()
+        self._closes, self.cycle.keep_alive = upgrade or not self.cycle.keep_alive, True
+        self._framing = framing(names) if upgrade else None
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -158,6 +156,8 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._framing is not None:
+            return  # so the parser says at an upgrade, although a body follows
         self._in_body = self._cut = False
         self._unparsed, self._deadline = 0, None
         if self._closes:
@@ -166,18 +166,30 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch()
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
             if self._closes:
                 self._linger()
             else:
                 self._wait(self.linger_seconds)
 
+    def pause_writing(self) -> None:
+        """More was written than the client has room for: from now on it must take something."""
+        super().pause_writing()
+        self._watch()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nobody asks for more; what was written may still be on its way."""
+        super().timeout_keep_alive_handler()
+        self._watch()
+
     def shutdown(self) -> None:
         """The server stops: a body that still arrives is not waited for, an answer is."""
         if self._lingering:
             self._wait(self.farewell_seconds)
         elif self._in_body and not self.cycle.response_started:
-            self._refuse(*STOPPING)
+            self._refuse(STOPPING)
             self._wait(self.farewell_seconds)
         elif self._in_body and self._answered():
             self._linger()
@@ -188,15 +200,28 @@ class Protocol(HttpToolsProtocol):
             self.loop.call_later(self.last_seconds, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser gives up, be it of itself or for a RefusedHead."""
-        self._refuse(*self._refusal)
+        """When the parser gives up, be it of itself or for a RefusedHead."""
+        self._refuse(self._refusal)
 
     def _should_upgrade(self) -> bool:
         return False
 
-    def _unsupported_upgrade_warning(self) -> None:
-        # What follows is not HTTP any more, so nothing that follows is answered.
-        self.cycle.keep_alive = False
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _feed(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response(self._refusal[1])
+        except httptools.HttpParserUpgrade as stopped:
+            # We never upgrade, and of a request without a body nothing that follows is answered.
+            framed, self._framing = self._framing, None
+            if framed is not None:
+                self.parser = httptools.HttpRequestParser(Rest(self))
+                self._feed(framed + data[stopped.args[0] :])
 
     def _in_head(self) -> bool:
         """Whether a head is awaited or has come in part: uvicorn's new scope has no method yet."""
@@ -208,29 +233,22 @@ class Protocol(HttpToolsProtocol):
     def _check_size(self) -> None:
         """Raises RefusedHead when what has arrived of the head, or of trailers, is too large."""
         if len(self.url) > self.url_limit_bytes:
-            self._raise(URL_TOO_LONG)
+            raise RefusedHead(head.URL_TOO_LONG)
         if len(self.headers) > self.header_limit or self._unparsed > self.head_limit_bytes:
-            self._raise(TOO_MANY_HEADERS)
+            raise RefusedHead(TOO_MANY_HEADERS)
 
-    def _check_names(self) -> None:
-        """Raises RefusedHead when two readers of this head could understand two things."""
-        if self._cut and len(self.url) + sum(map(_size, self.headers)) > self.head_limit_bytes:
-            self._raise(TOO_MANY_HEADERS)
-        names = dict(self.headers)
-        if len(names) < len(self.headers):
-            every = [name for name, _ in self.headers]
-            if any(every.count(name) > 1 for name in _ONCE):
-                self._raise(AMBIGUOUS)
-        if b"transfer-encoding" in names and b"content-length" in names:
-            self._raise(AMBIGUOUS)
-        if names.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            self._raise(UNKNOWN_CODING)
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
-            self._raise(UNKNOWN_VERSION)
-
-    def _raise(self, refusal: tuple[HTTPStatus, str]) -> None:
-        self._refusal = refusal
-        raise RefusedHead(*refusal)
+    def _check_head(self) -> Mapping[bytes, bytes]:
+        """The headers by name; raises RefusedHead."""
+        try:
+            self._check_size()
+            if self._cut and len(self.url) + sum(map(head.size, self.headers)) > (
+                self.head_limit_bytes
+            ):
+                raise RefusedHead(TOO_MANY_HEADERS)
+            return head.check(self.headers, self.parser.get_http_version())
+        except RefusedHead as refused:
+            self._refusal = refused.refusal
+            raise
 
     def _follow(self, size: int) -> None:
         """After a piece that ended no request: what it has grown to, how long the rest may take."""
@@ -244,10 +262,10 @@ class Protocol(HttpToolsProtocol):
             try:
                 self._check_size()
             except RefusedHead as refused:
-                self._refuse(refused.status, refused.message)
+                self._refuse(refused.refusal)
                 return
         if self._in_body and not answered and self._trickles():
-            self._refuse(*TIMED_OUT)
+            self._refuse(TIMED_OUT)
         elif self._in_body and not answered:
             self._wait(self.body_seconds)
         elif not self._in_body and (self._in_head() or answered) and self._deadline is None:
@@ -255,11 +273,18 @@ class Protocol(HttpToolsProtocol):
 
     def _trickles(self) -> bool:
         """Whether the body comes more slowly than anybody's network makes it."""
-        due_seconds = self.loop.time() - self._body_began - self.body_grace_seconds
-        waits_for_us = self.flow.read_paused or self.cycle.waiting_for_100_continue
-        return not waits_for_us and self._body_bytes < due_seconds * self.body_least_rate
+        now = self._flow.reading_seconds()
+        if self._continues:
+            # It was told to wait: its time begins with the first piece after that.
+            self._continues = self.cycle.waiting_for_100_continue
+            self._body_began = now
+        seconds = now - self._body_began
+        return any(
+            self._body_bytes < (seconds - grace) * rate
+            for grace, rate in self.body_least_rates.items()
+        )
 
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answers if it still can, and ends the connection."""
         cycle = self.cycle
         if self._in_body:
@@ -269,7 +294,7 @@ class Protocol(HttpToolsProtocol):
         else:
             answerable = self._answered()
         if answerable:
-            self.transport.write(_answer(status, message))
+            self.transport.write(head.refused(refusal))
             self._linger()
         else:
             self.transport.abort()
@@ -291,25 +316,40 @@ class Protocol(HttpToolsProtocol):
 
     def _wait(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
-        if self._timer is not None and self._wakes > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._arm(self._deadline)
+        self._arm()
 
-    def _arm(self, deadline: float) -> None:
-        self._wakes = deadline
-        self._timer = self.loop.call_at(deadline, self._wake)
+    def _watch(self) -> None:
+        """From now on something must go out every `stall_seconds`, until all has."""
+        self._left = None
+        if self._looks is None:
+            self._look()
+
+    def _look(self) -> None:
+        left, now = unacknowledged(self.transport), self.loop.time()
+        self._looks = now + self.stall_seconds / self.stall_looks if left else None
+        if left != self._left:
+            self._left, self._left_since = left, now
+        elif left and now - self._left_since >= self.stall_seconds:
+            self.transport.abort()
+        self._arm()
+
+    def _arm(self) -> None:
+        wakes = min((at for at in (self._deadline, self._looks) if at is not None), default=None)
+        if wakes is None or (self._timer is not None and self._wakes <= wakes):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes, self._timer = wakes, self.loop.call_at(wakes, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        if self._deadline is None:
-            return
-        if self.loop.time() < self._deadline:
-            self._arm(self._deadline)
-        else:
+        now = self.loop.time()
+        if self._looks is not None and now >= self._looks:
+            self._look()
+        if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self._expire()
+        self._arm()
 
     def _expire(self) -> None:
         cycle = self.cycle
@@ -322,35 +362,8 @@ class Protocol(HttpToolsProtocol):
             self._spared = waits_for_us
             self._wait(self.body_seconds)
         elif self._in_body or (self.scope is not None and self._in_head() and answered):
-            self._refuse(*TIMED_OUT)
+            self._refuse(TIMED_OUT)
         elif answered:
             self.transport.close()
         else:
             self._wait(self.head_seconds)
-
-
-def _unacknowledged(transport: asyncio.Transport) -> int:
-    """How many written bytes the other side has not acknowledged, as far as the system tells."""
-    waiting = transport.get_write_buffer_size()
-    try:
-        descriptor = transport.get_extra_info("socket").fileno()
-        told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, struct.pack("i", 0))
-    except (OSError, ValueError):
-        return waiting
-    return waiting + int(struct.unpack("i", told)[0])
-
-
-_ONCE = (b"host", b"content-length", b"transfer-encoding")
-
-
-def _size(header: tuple[bytes, bytes]) -> int:
-    return len(header[0]) + len(header[1]) + len(b": \r\n")
-
-
-def _answer(status: HTTPStatus, message: str) -> bytes:
-    body = json.dumps({"error": message}).encode()
-    head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body

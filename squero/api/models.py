@@ -8,8 +8,8 @@ from starlette.responses import Response
 from squero.api.answers import answer
 from squero.api.gate import bearer
 from squero.api.house import House
-from squero.domain.catalog import Model
-from squero.errors import AuthenticationFailed, InvalidRequest, Issue
+from squero.domain.catalog import Model, not_listed
+from squero.errors import AuthenticationFailed, InvalidRequest
 from squero.wire.models import (
     MODEL_TYPES,
     NAMED_TYPES,
@@ -52,9 +52,7 @@ def _type(request: Request, known: Sequence[str], default: str) -> str:
     wanted = request.query_params.get("type", default)
     if wanted in known:
         return wanted
-    expected, received = " | ".join(f"'{one}'" for one in known), wanted[:100]
-    message = f"Invalid enum value. Expected {expected}, received '{received}'"
-    raise InvalidRequest([Issue(("type",), message, "invalid_enum_value", expected, received)])
+    raise InvalidRequest([not_listed("type", wanted, known)])
 
 
 async def _entry(house: House, model: Model) -> ModelAnswer:

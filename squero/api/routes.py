@@ -1,6 +1,6 @@
 """The table of contents: every call, who may make it, and what answers it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import NoReturn, TypeAlias
 
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
@@ -23,14 +23,13 @@ class Routes:
         self._router = _router(listed)
         self._plain = dict(_plain(listed))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # Nearly every call names one of the few paths without a parameter: no pattern is tried.
         found = self._plain.get((scope["method"], scope["path"]))
         if found is None:
-            await self._router(scope, receive, send)
-        else:
-            scope["root_path"], scope["route"] = found
-            await found[1].app(scope, receive, send)
+            return self._router(scope, receive, send)
+        scope["root_path"], scope["route"] = found
+        return found[1].app(scope, receive, send)
 
 
 class _Absent(BaseRoute):

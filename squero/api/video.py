@@ -1,12 +1,16 @@
 """The four video calls."""
 
+from contextlib import closing
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
 from squero.api.body import open_document, read_request
+from squero.api.budget import Portion
 from squero.api.gate import HEADERS, count_model
 from squero.api.house import House
+from squero.api.presence import while_there
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
@@ -54,21 +58,21 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
         _name_model(house, request, asked.model)
         if model := house.yard.catalog.models.get(asked.model):
             await count_model(house, request.scope, caller, model)
-        queued = await generation.queue(
-            house.yard,
-            caller,
-            VideoRequest(
-                model=asked.model,
-                prompt=asked.prompt,
-                negative_prompt=asked.negative_prompt,
-                duration=asked.duration,
-                resolution=asked.resolution,
-                aspect_ratio=asked.aspect_ratio,
-                audio=asked.audio,
-                media=asked.media,
-            ),
-            request.headers.get("idempotency-key"),
+        wanted = VideoRequest(
+            model=asked.model,
+            prompt=asked.prompt,
+            negative_prompt=asked.negative_prompt,
+            duration=asked.duration,
+            resolution=asked.resolution,
+            aspect_ratio=asked.aspect_ratio,
+            audio=asked.audio,
+            media=asked.media,
         )
+        key = request.headers.get("idempotency-key")
+        with closing(Portion(house.budget, caller.account_id)) as fetched:
+            work = generation.queue(house.yard, caller, wanted, key, fetched.cover)
+            # Only media takes long enough for anybody to leave.
+            queued = await (while_there(request.receive, work) if wanted.media else work)
     headers = {"idempotent-replayed": "true"} if queued.replayed else None
     return answer(QueueVideoAnswer(model=queued.model, queue_id=str(queued.queue_id)), headers)
 

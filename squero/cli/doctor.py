@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,7 @@ PORT = 8800
 MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 ROOM_BYTES = 2 << 30
 DAY_SECONDS = 86_400
+OPEN_FILES = 8192
 ANSWER_SECONDS = 2.0
 PROBE_SECONDS = 20.0
 
@@ -93,7 +95,8 @@ async def examine(home: Path | None) -> list[Finding]:
     try:
         settings = Settings() if home is None else Settings(home=home)
     except (ValidationError, ValueError, OSError) as wrong:
-        return [_python(), _unusable(wrong), await _sandbox(), _engine(), _scratch(), _clock()]
+        found = [_python(), _unusable(wrong), await _sandbox(), _engine(), _scratch()]
+        return [*found, _files(), _clock()]
     return [
         _python(),
         *await asyncio.gather(
@@ -108,6 +111,7 @@ async def examine(home: Path | None) -> list[Finding]:
             _server(),
         ),
         _proxies(settings),
+        _files(),
         _clock(),
     ]
 
@@ -284,6 +288,16 @@ def _scratch() -> Finding:
         return Finding("scratch", "ok", f"{parent}, {free:.1f} GB free")
     says = f"{MEMORY} has no room: workers keep a render's files in {parent} while it lasts."
     return Finding("scratch", "note", says, f"give {MEMORY} 1 GiB or more (docker: --shm-size=1g).")
+
+
+def _files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+    says = f"{soft:,} here, which `squero serve` raises to {most}; a connection takes one"
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        mend = f"raise the hard limit to {OPEN_FILES:,} (systemd: LimitNOFILE)."
+        return Finding("open files", "note", f"{says}.", mend)
+    return Finding("open files", "ok", says)
 
 
 def _catalog(settings: Settings) -> Finding:

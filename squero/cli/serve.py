@@ -6,6 +6,7 @@ import errno
 import fcntl
 import ipaddress
 import os
+import resource
 import signal
 import socket
 import sys
@@ -74,6 +75,7 @@ def run(host: str, port: int, home: Path | None, workers: int, *, dev: bool = Fa
         _only_here(host)
     settings = load_settings(home)
     configure_logs()
+    raise_open_files()
     try:
         Rules(settings.allowed_hosts, dev)
     except ValueError as wrong:
@@ -97,6 +99,13 @@ def run(host: str, port: int, home: Path | None, workers: int, *, dev: bool = Fa
         refuse(f"The database went away while the server started ({type(error).__name__}).")
     except KeyboardInterrupt:
         raise SystemExit(0) from None
+
+
+def raise_open_files() -> None:
+    """As many open files as the system lets this process have: a connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit of their own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(

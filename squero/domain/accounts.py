@@ -102,9 +102,7 @@ async def all_of_them(tx: Tx) -> Sequence[Statement]:
     return await tx.all(Statement, "accounts.list")
 
 
-async def top_up(
-    tx: Tx, account: Account, amount_micros: int, currency: Currency = "USD"
-) -> None:
+async def top_up(tx: Tx, account: Account, amount_micros: int, currency: Currency = "USD") -> None:
     """Add credit that was paid for; raises AccountUnmetered."""
     if account.billing == "unmetered":
         raise AccountUnmetered(f"Account {account.name} is unmetered: it needs no credit")

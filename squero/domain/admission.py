@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from squero.domain.catalog import Model
 from squero.domain.fresh import Fresh
-from squero.errors import AtCapacity, ModelOffline, TooManyQueued
+from squero.errors import AtCapacity, InsufficientBalance, ModelOffline, TooManyQueued
 from squero.settings import Settings
 from squero.store.db import Database
 
@@ -31,6 +31,14 @@ class Standing:
     queued: int
     served: bool
     """Whether a worker has lately asked for its work, or is at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an account's next job would find: the jobs that wait, and whether it could be paid."""
+
+    queued: int
+    funded: bool
 
 
 class Admission:
@@ -61,11 +69,23 @@ class Admission:
         if limit is not None and standing.queued >= limit:
             raise AtCapacity
 
-    async def check_account(self, account_id: UUID, model: Model) -> None:
-        """Raises TooManyQueued before any work is done for a job that would be one too many."""
+    async def check_account(self, account_id: UUID, model: Model, price_micros: int) -> None:
+        """Raises TooManyQueued and InsufficientBalance before any work is done for such a job.
+
+        Whether it is taken is decided when it is queued.
+        """
         async with self._database.reading() as tx:
-            queued = await tx.value("shares.queued", lane=model.lane, account_id=account_id)
-        self.check_count((queued or 0) + 1)
+            room = await tx.one(
+                Room,
+                "shares.room",
+                lane=model.lane,
+                account_id=account_id,
+                price_micros=price_micros,
+            )
+        assert room is not None
+        self.check_count(room.queued + 1)
+        if not room.funded:
+            raise InsufficientBalance
 
     def check_count(self, queued: int) -> None:
         """Raises TooManyQueued for an account that has so many jobs waiting in a lane."""

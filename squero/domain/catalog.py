@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +35,9 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "4K": (3840, 2160),
 }
 """Width and height in pixels of a resolution at 16:9."""
+
+LIMIT_QUOTED = 20
+"""Characters of a value in an issue: an answer holds it three times, for three fields at most."""
 
 DEFAULT_RESOLUTION = "720p"
 DEFAULT_RATIO = "16:9"
@@ -148,7 +151,7 @@ _NEEDS: Mapping[ModelType, str | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VideoRequest:
     """What a customer asks for: fields of the right type, not yet held against a model."""
 
@@ -163,8 +166,7 @@ class VideoRequest:
     """The API's field, such as `image_url`, to its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(NamedTuple):
     """What a request comes to with a model: enough to price it."""
 
     seconds: int
@@ -277,10 +279,15 @@ def _choice(name: str, value: object, listed: tuple[str, ...]) -> list[Issue]:
         return []
     if not listed:
         return [Issue((name,), f"This model does not support {name}")]
+    return [not_listed(name, value if isinstance(value, str) else _json_type(value), listed)]
+
+
+def not_listed(name: str, value: str, listed: Iterable[str]) -> Issue:
+    """What is wrong with a field whose value is none of those listed."""
     expected = " | ".join(f"'{choice}'" for choice in listed)
-    received = value[:100] if isinstance(value, str) else type(value).__name__
+    received = value[:LIMIT_QUOTED]
     message = f"Invalid enum value. Expected {expected}, received '{received}'"
-    return [Issue((name,), message, "invalid_enum_value", expected, received)]
+    return Issue((name,), message, "invalid_enum_value", expected, received)
 
 
 def _audio_issues(model: Model, request: VideoRequest) -> list[Issue]:

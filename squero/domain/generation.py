@@ -16,7 +16,7 @@ from squero.domain import catalog, idempotency, inputs, job, ledger, policy, pol
 from squero.domain.attempt import Ended
 from squero.domain.catalog import VideoRequest
 from squero.domain.idempotency import Once
-from squero.domain.inputs import Sealing
+from squero.domain.inputs import Sealing, Sent
 from squero.domain.job import Job
 from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
@@ -31,6 +31,7 @@ from squero.errors import (
     SpendLimitExceeded,
     TooManyQueued,
 )
+from squero.media.fetch import Cover, uncounted
 from squero.store.db import Tx
 
 
@@ -56,10 +57,17 @@ def quote(yard: Yard, request: VideoRequest) -> int:
     return price_micros(model, catalog.clip(model, request))
 
 
-async def queue(yard: Yard, caller: Caller, request: VideoRequest, key: str | None) -> Queued:
+async def queue(
+    yard: Yard,
+    caller: Caller,
+    request: VideoRequest,
+    key: str | None,
+    cover: Cover = uncounted,
+) -> Queued:
     """Take a job: inputs looked into and sealed, then row, share and hold in one transaction.
 
-    Whatever can be refused without its inputs is refused before one of them is fetched.
+    Whatever can be refused without its inputs is refused before one of them is fetched; `cover`
+    makes room for the bytes that are.
     """
     call = None if key is None else idempotency.once(yard.keyring, key, request)
     if call is not None and (first := await _first(yard, caller, call)):
@@ -70,14 +78,15 @@ async def queue(yard: Yard, caller: Caller, request: VideoRequest, key: str | No
     await policy.check(yard.policies, request.prompt, request.negative_prompt)
     await yard.admission.check_lane(model)
     if request.media:
-        await yard.admission.check_account(caller.account_id, model)
+        await yard.admission.check_account(caller.account_id, model, price_micros(model, clip))
     sealing = Sealing(uuid4(), os.urandom(32))
     try:
-        async with inputs.sealed(yard, sealing, request.media) as found:
+        sent = Sent(request.media, caller.account_id, cover)
+        async with inputs.sealed(yard, sealing, sent) as found:
             new = await job.make(yard, caller, model, clip, request, sealing, found)
             await _insert(yard, caller, call, new)
     except _Repeated:
-        return await queue(yard, caller, request, key)
+        return await queue(yard, caller, request, key, cover)
     return Queued(new.model, new.queue_id)
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, fail_after, get_cancelled_exc_class, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from squero.domain.yard import Yard
-from squero.errors import InvalidRequest, Issue, Refused
+from squero.errors import AtCapacity, InvalidRequest, Issue, Refused
+from squero.media.fetch import Cover
 from squero.media.look import (
     BadMedia,
     Footage,
@@ -30,6 +32,8 @@ LIMIT_BYTES: Mapping[str, int] = {
     "video_url": 100_000_000,
 }
 """The largest media of each field, however it comes."""
+LIMIT_SECONDS = 60
+"""For all media of a call together: to fetch it, to wait for turns at it and to look into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +52,69 @@ class Sealing:
         return object_key(self.generation_key, role)
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The media of a queue call by field, and whose turn and room they take."""
+
+    media: Mapping[str, str | DataUrl]
+    account_id: UUID
+    cover: Cover
+
+
 @asynccontextmanager
-async def sealed(
-    yard: Yard, sealing: Sealing, media: Mapping[str, str | DataUrl]
-) -> AsyncIterator[dict[str, Input]]:
+async def sealed(yard: Yard, sealing: Sealing, sent: Sent) -> AsyncIterator[dict[str, Input]]:
     """Every input in its place, by role; gone again when the job is refused after all.
 
-    An error of ours leaves them to the sweep: the job may exist although we could not see it.
+    What is done with them is done to its end, also when the customer leaves; when they leave before
+    that, nothing stays. An error of ours leaves them to the sweep: the job may exist although we
+    could not see it. Raises AtCapacity when the account's turn does not come, or there is no room.
     """
     try:
-        found: dict[str, Input] = {}
-        async with _arrived(yard, media) as arrived:
-            for field, spooled in arrived.items():
-                found[field.removesuffix("_url")] = await _seal(yard, sealing, field, spooled)
-        yield found
-    except Refused:
+        found = await _seal_all(yard, sealing, sent) if sent.media else {}
         with CancelScope(shield=True):
-            await discard(yard, sealing.queue_id)
+            yield found
+    except Refused:
+        await discard(yard, sealing.queue_id)
         raise
 
 
 async def discard(yard: Yard, queue_id: UUID, role: str = "") -> None:
     """Delete a generation's objects: all of them, or those of one role such as `input`."""
     prefix = f"generations/{queue_id}/{role}".rstrip("/")
-    await to_thread.run_sync(yard.folder.delete_all, prefix)
+    with CancelScope(shield=True):
+        await to_thread.run_sync(yard.folder.delete_all, prefix)
+
+
+async def _seal_all(yard: Yard, sealing: Sealing, sent: Sent) -> dict[str, Input]:
+    found: dict[str, Input] = {}
+    try:
+        with fail_after(LIMIT_SECONDS):
+            async with _arrived(yard, sent) as arrived:
+                for field, spooled in arrived.items():
+                    role = field.removesuffix("_url")
+                    async with yard.turns[field].turn(sent.account_id):
+                        found[role] = await _seal(yard, sealing, field, spooled)
+        await checkpoint_if_cancelled()
+    except TimeoutError:
+        raise AtCapacity from None
+    except get_cancelled_exc_class():
+        await discard(yard, sealing.queue_id)
+        raise
+    return found
 
 
 @asynccontextmanager
-async def _arrived(
-    yard: Yard, media: Mapping[str, str | DataUrl]
-) -> AsyncIterator[dict[str, Spooled]]:
+async def _arrived(yard: Yard, sent: Sent) -> AsyncIterator[dict[str, Spooled]]:
     """The media of every field, that of URLs fetched, and let go of at the end."""
-    sent = {name: value.spooled for name, value in media.items() if isinstance(value, DataUrl)}
-    urls = {name: value for name, value in media.items() if not isinstance(value, DataUrl)}
-    for name in [*sent, *urls]:
-        _check_before(name, sent.get(name), urls.get(name, ""))
-    fetched = await yard.fetcher.fetch(urls, LIMIT_BYTES) if urls else {}
+    here = {name: value.spooled for name, value in sent.media.items() if isinstance(value, DataUrl)}
+    urls = {name: value for name, value in sent.media.items() if not isinstance(value, DataUrl)}
+    for name in [*here, *urls]:
+        _check_before(name, here.get(name), urls.get(name, ""))
+    fetched: dict[str, Spooled] = {}
+    if urls:
+        fetched = await yard.fetcher.fetch(urls, LIMIT_BYTES, sent.account_id, sent.cover)
     try:
-        yield sent | fetched
+        yield here | fetched
     finally:
         if fetched:
             with CancelScope(shield=True):
@@ -126,5 +155,4 @@ async def _look(yard: Yard, field: str, source: SealedFile, target: SealedFile) 
         case "audio_url":
             return await look_at_sound(yard.sandbox, source, target)
         case _:
-            async with yard.footage:
-                return await look_at_footage(yard.sandbox, source, target)
+            return await look_at_footage(yard.sandbox, source, target)

@@ -89,9 +89,7 @@ class Audit:
         return not (self.differences or self.unsettled or self.miscounts or self.miscounted)
 
 
-async def credit(
-    tx: Tx, account_id: UUID, amount_micros: int, currency: Currency = "USD"
-) -> None:
+async def credit(tx: Tx, account_id: UUID, amount_micros: int, currency: Currency = "USD") -> None:
     """Add money from outside to an account's balance: USD or bundled credits."""
     await tx.run("ledger.credit", **_move("credit", account_id, amount_micros, currency))
 

@@ -16,6 +16,10 @@ from squero.errors import ContentRefused
 GROUP = "squero.policies"
 
 _WORD = re.compile(r"\w+")
+# What is not a format character (Cf) and yet not to be seen: joiners, fillers, variation selectors.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 
 
 class Policy(Protocol):
@@ -30,7 +34,8 @@ class PolicyError(Exception):
 
 
 class RefusedTerms:
-    """Refuses a prompt with one of these terms in it: whole words, whatever their case.
+    """Refuses a prompt with one of these terms in it: whole words, whatever their case
+    and whatever invisible stands in them.
 
     What a negative prompt names is not wanted in the picture, so it is not looked at.
     """
@@ -83,5 +88,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return tuple(_WORD.findall(folded))
+    return tuple(_WORD.findall(text.casefold() if text.isascii() else _folded(text)))
+
+
+def _folded(text: str) -> str:
+    """Alike for texts that a reader cannot tell apart by case, width or what is not to be seen."""
+    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", text).casefold())
+    seen = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
+    return unicodedata.normalize("NFKC", seen)

@@ -1,9 +1,8 @@
 """Generations as their customers' polls see them, read for many polls in one statement."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from squero.domain.together import Together
@@ -13,8 +12,7 @@ Asked: TypeAlias = tuple[UUID, UUID]
 """The id of a generation, and the account that asks for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """A generation as its customer's poll sees it."""
 
     queue_id: UUID

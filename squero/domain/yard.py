@@ -1,8 +1,7 @@
 """The yard: what the verbs work with, made once when the server starts and handed on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from anyio import CapacityLimiter
 
 from squero.domain.admission import Admission
 from squero.domain.catalog import Catalog
@@ -14,11 +13,14 @@ from squero.media.fetch import Fetcher
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring
 from squero.media.spool import Spool
+from squero.media.turns import Turns
 from squero.sandbox import Sandbox
 from squero.settings import Settings
 from squero.store.db import Database
 
-_FOOTAGE_AT_ONCE = 1
+
+def _turns() -> Mapping[str, Turns]:
+    return {"image_url": Turns(6, 3), "audio_url": Turns(2, 1), "video_url": Turns(2, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +43,5 @@ class Yard:
     admission: Admission
     fetcher: Fetcher
     policies: tuple[Policy, ...]
-    footage: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_FOOTAGE_AT_ONCE))
-    """A look at a video takes seconds, and pictures do not wait behind it."""
+    turns: Mapping[str, Turns] = field(default_factory=_turns)
+    """At a look into the media of a field; an account gets half, lest one stop all the others."""

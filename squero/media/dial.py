@@ -15,12 +15,16 @@ import httpx
 from anyio.abc import ByteStream
 
 from squero.media.addresses import Rules, own_addresses
+from squero.media.turns import Holder, Turns
 from squero.media.urls import Address, Url
 
 ATTEMPTS = 4
 """How many of a host's addresses are tried."""
-LOOKUP_THREADS = 8
-"""A lookup cannot be stopped, only left behind: more that hang than this make the rest wait."""
+LOOKUPS_AT_ONCE, LOOKUPS_EACH = 256, 32
+"""A lookup cannot be stopped, only left behind, and is its holder's until it ends by itself.
+
+An account has that many when all the names of its calls hang for as long as resolvers let them.
+"""
 
 
 class NoAnswer(Exception):
@@ -34,12 +38,16 @@ class Network:
         self.tls = httpx.create_ssl_context()
         """Verifies certificates for the name in the URL."""
         self.tls.set_alpn_protocols(["http/1.1"])
-        self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
+        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "lookup")
+        self._turns = Turns(LOOKUPS_AT_ONCE, LOOKUPS_EACH)
 
-    async def resolve(self, name: str) -> list[Address]:
-        """Every address of the name; raises OSError."""
+    async def resolve(self, name: str, holder: Holder = None) -> list[Address]:
+        """Every address of the name; raises OSError, and AtCapacity as `Turns.begin`."""
+        await self._turns.begin(holder)
         look_up = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._lookups, look_up)
+        lookup = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        lookup.add_done_callback(lambda _: self._turns.end(holder))
+        found = await asyncio.shield(lookup)
         return [ip_address(place[0]) for *_, place in found]
 
     async def connect(self, address: Address, port: int) -> ByteStream:
@@ -47,7 +55,9 @@ class Network:
         return await anyio.connect_tcp(str(address), port)
 
 
-async def dial(network: Network, rules: Rules, url: Url, seconds: float) -> ByteStream:
+async def dial(
+    network: Network, rules: Rules, url: Url, seconds: float, holder: Holder = None
+) -> ByteStream:
     """A connection to a checked address of the URL's host, before TLS; raises NoAnswer.
 
     It raises when `seconds` are over and not before: a name that is unknown, leads inside or
@@ -56,7 +66,7 @@ async def dial(network: Network, rules: Rules, url: Url, seconds: float) -> Byte
     deadline = anyio.current_time() + seconds
     with anyio.move_on_after(seconds):
         try:
-            addresses = await _checked_addresses(network, rules, url)
+            addresses = await _checked_addresses(network, rules, url, holder)
             return await _connect(network, addresses[:ATTEMPTS], url.port, deadline)
         except (OSError, ValueError, NoAnswer):
             pass
@@ -64,14 +74,16 @@ async def dial(network: Network, rules: Rules, url: Url, seconds: float) -> Byte
     raise NoAnswer
 
 
-async def _checked_addresses(network: Network, rules: Rules, url: Url) -> list[Address]:
+async def _checked_addresses(
+    network: Network, rules: Rules, url: Url, holder: Holder
+) -> list[Address]:
     """Every address of the host; raises NoAnswer if one of them may not be dialled."""
     if url.address is not None:
         addresses: list[Address] = [url.address]
     else:
         # The dot keeps the resolver from trying the operator's own search domains first.
         name = url.host if rules.vouch_for(url.host) else f"{url.host}."
-        addresses = list(dict.fromkeys(await network.resolve(name)))
+        addresses = list(dict.fromkeys(await network.resolve(name, holder)))
     own = own_addresses()
     if not all(rules.permit(url.host, address, own) for address in addresses):
         raise NoAnswer

@@ -10,6 +10,7 @@ from anyio.streams.tls import TLSStream
 
 from squero.media.addresses import Rules
 from squero.media.dial import Network, NoAnswer, dial
+from squero.media.turns import Holder
 from squero.media.urls import Url
 
 READ_BYTES = 16 * 1024
@@ -32,12 +33,18 @@ class Exchange:
     """A request and its answer; every verb raises NoAnswer, whatever the reason."""
 
     def __init__(
-        self, network: Network, rules: Rules, connect_seconds: float, idle_seconds: float
+        self,
+        network: Network,
+        rules: Rules,
+        connect_seconds: float,
+        idle_seconds: float,
+        holder: Holder,
     ) -> None:
         self._network = network
         self._rules = rules
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
+        self._holder = holder
         self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT_BYTES)
         self._headers: dict[bytes, list[bytes]] = {}
         self._stream: ByteStream | None = None
@@ -48,7 +55,9 @@ class Exchange:
 
     async def ask(self, url: Url) -> None:
         """Connects, sends the request and reads the head of the answer."""
-        self._stream = await dial(self._network, self._rules, url, self._connect_seconds)
+        self._stream = await dial(
+            self._network, self._rules, url, self._connect_seconds, self._holder
+        )
         if url.scheme == "https":
             self._stream = await self._secured(self._stream, url.host)
         head = h11.Request(method="GET", target=url.target, headers=_request_headers(url))

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 from anyio import CancelScope, CapacityLimiter, Semaphore, create_task_group, to_thread
@@ -18,12 +18,16 @@ from squero.media.addresses import Rules
 from squero.media.dial import Network, NoAnswer
 from squero.media.exchange import Exchange
 from squero.media.spool import Spool, Spooled
+from squero.media.turns import Holder
 from squero.media.urls import BadUrl, Url, parse_url
 
 BATCH_BYTES = 256 * 1024
 """How much gathers before a thread seals it."""
 SPOOL_THREADS = 1
 """More would only take turns at the interpreter's lock, with the event loop waiting behind them."""
+
+Cover: TypeAlias = Callable[[int], None]
+"""Makes room for so many bytes in all; raises AtCapacity when there is none."""
 
 T = TypeVar("T")
 
@@ -60,14 +64,33 @@ class FetchFailed(InvalidRequest):
         self.field = field
 
 
+def uncounted(_: int) -> None:
+    """Room for any number of bytes."""
+
+
 class _Trip:
     """What the URLs of one request share while they are fetched."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, holder: Holder, cover: Cover) -> None:
+        self.holder = holder
         self.sockets = defaultdict[str, Semaphore](lambda: Semaphore(limits.sockets_per_host))
-        self.left_bytes = limits.bytes
+        self._limit_bytes = limits.bytes
+        self._taken_bytes = 0
+        self._cover = cover
         self.arrived: dict[str, Spooled] = {}
         self.failures: list[Exception] = []
+
+    @property
+    def left_bytes(self) -> int:
+        """How many more may come."""
+        return self._limit_bytes - self._taken_bytes
+
+    def take(self, size: int) -> None:
+        """Counts so many bytes that came; raises NoAnswer, AtCapacity."""
+        self._taken_bytes += size
+        if self.left_bytes < 0:
+            raise NoAnswer
+        self._cover(self._taken_bytes)
 
 
 class Fetcher:
@@ -88,15 +111,20 @@ class Fetcher:
         self._limiter = CapacityLimiter(SPOOL_THREADS)
 
     async def fetch(
-        self, urls: Mapping[str, str], limit_bytes: Mapping[str, int]
+        self,
+        urls: Mapping[str, str],
+        limit_bytes: Mapping[str, int],
+        holder: Holder = None,
+        cover: Cover = uncounted,
     ) -> dict[str, Spooled]:
         """The media at all the URLs of one request, by field; the caller closes them.
 
-        Takes the URL and the largest size of each field. Raises UrlRefused before any is fetched,
-        and FetchFailed as soon as one fails; then nothing is left to close.
+        Takes the URL and the largest size of each field, whose they are, and what makes room for
+        their bytes as they come. Raises UrlRefused before any is fetched, FetchFailed as soon as
+        one fails, AtCapacity; then nothing is left to close.
         """
         targets = self._targets(urls)
-        trip = _Trip(self._limits)
+        trip = _Trip(self._limits, holder, cover)
         try:
             with anyio.move_on_after(self._limits.seconds):
                 async with create_task_group() as group:
@@ -141,7 +169,7 @@ class Fetcher:
 
     async def _follow(self, trip: _Trip, field: str, url: Url, limit_bytes: int) -> None:
         for _ in range(1 + self._limits.redirects):
-            async with trip.sockets[url.host], aclosing(self._exchange(url)) as exchange:
+            async with trip.sockets[url.host], aclosing(self._exchange(trip)) as exchange:
                 await exchange.ask(url)
                 if exchange.status == 200:
                     await self._keep(trip, field, exchange, limit_bytes)
@@ -150,9 +178,14 @@ class Fetcher:
             url = self._redirected(url, reference)
         raise NoAnswer
 
-    def _exchange(self, url: Url) -> Exchange:
-        limits = self._limits
-        return Exchange(self._network, self._rules, limits.connect_seconds, limits.idle_seconds)
+    def _exchange(self, trip: _Trip) -> Exchange:
+        return Exchange(
+            self._network,
+            self._rules,
+            self._limits.connect_seconds,
+            self._limits.idle_seconds,
+            trip.holder,
+        )
 
     def _redirected(self, url: Url, reference: str) -> Url:
         try:
@@ -176,9 +209,9 @@ class Fetcher:
             batch = bytearray()
             while piece := await exchange.read():
                 left_bytes -= len(piece)
-                trip.left_bytes -= len(piece)
-                if left_bytes < 0 or trip.left_bytes < 0:
+                if left_bytes < 0:
                     raise NoAnswer
+                trip.take(len(piece))
                 batch += piece
                 if len(batch) >= BATCH_BYTES:
                     await self._in_thread(writer.write, batch)

@@ -1,7 +1,9 @@
 """Drawing an image anew: runs only in the sandbox's children."""
 
 import io
+import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
@@ -13,8 +15,14 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 LIMIT_PIXELS = 50_000_000
 LIMIT_SIDE = 3840
 LEAST_SIDE = 64
+LIMIT_SCANS = 100
+"""Of a JPEG: each goes over the whole picture again, and costs its file a few hundred bytes."""
 
 _FINEST = 0  # colour at the full size, as libjpeg counts it
+
+# Not one that pads, that stands for a byte of the picture, or that only keeps it in step.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd8\x01])")
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
@@ -46,6 +54,8 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         with Image.open(io.BufferedReader(reader, CHUNK_BYTES), formats=FORMATS) as image:
             form = str(image.format)
             _check(image.size)
+            if isinstance(image, JpegImagePlugin.JpegImageFile):
+                _check_scans(b"".join(reader.read_range(0, reader.size)))
             sampling = JpegImagePlugin.get_sampling(image) if form == "JPEG" else _FINEST
             plain = _plain(image)
     except (SandboxRefusal, MemoryError):
@@ -73,6 +83,22 @@ def _check(size: tuple[int, int]) -> None:
         raise SandboxRefusal(_TOO_LARGE)
     if min(size) * min(1.0, LIMIT_SIDE / max(size)) < LEAST_SIDE:
         raise SandboxRefusal(_TOO_SMALL)
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuses a JPEG that names more scans than any camera or program makes."""
+    if sum(1 for _ in _scans(data)) > LIMIT_SCANS:
+        raise SandboxRefusal(_UNREADABLE)
+
+
+def _scans(data: bytes) -> Iterator[int]:
+    """Where each scan begins, up to the picture's end; behind it anything may follow."""
+    position = 2
+    while (marker := _MARKER.search(data, position)) and marker[1] != _END_OF_IMAGE:
+        if marker[1] == _START_OF_SCAN:
+            yield marker.start()
+        length = data[marker.end() : marker.end() + 2]
+        position = marker.end() + max(2, int.from_bytes(length))
 
 
 def _plain(image: Image.Image) -> Image.Image:

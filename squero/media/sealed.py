@@ -7,7 +7,9 @@ was cut off, added to or put in another order does not open at all.
 
 import io
 import os
+from collections import deque
 from collections.abc import Iterator
+from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +27,8 @@ _TAG_BYTES = 16
 _NONCE_BYTES = 12
 _SEALED_CHUNK_BYTES = CHUNK_BYTES + _TAG_BYTES
 _LIMIT_CHUNKS = 2**32
+_SPARE_BUFFERS = 32
+_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 
 
 class SealedFile(NamedTuple):
@@ -154,6 +158,34 @@ class SealedWriter:
             position += written
 
 
+class _Buffers:
+    """Memory for chunks, sealed or plain: at most 8 MB of it is kept."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: deque[bytearray] = deque(maxlen=_SPARE_BUFFERS)
+
+    def take(self, length: int) -> memoryview:
+        """A view of so many bytes which nobody else has a view of; what they hold is left over."""
+        with self._lock:
+            for buffer in self._kept:
+                try:
+                    buffer.pop()  # refused for as long as there is a view
+                except BufferError:
+                    continue
+                buffer.append(0)
+                return memoryview(buffer)[:length]
+            buffer = bytearray(_SEALED_CHUNK_BYTES)
+            self._kept.append(buffer)
+            return memoryview(buffer)[:length]
+
+
+# For all readers: fresh memory costs several times what opening a chunk into it does, and what one
+# reader has just sent is still in the processor's cache for the next.
+_buffers = _Buffers()
+_NOTHING = (-1, memoryview(b""))
+
+
 class SealedReader(io.RawIOBase):
     """A sealed object as a seekable file, opening the chunks that are read and no others.
 
@@ -178,8 +210,8 @@ class SealedReader(io.RawIOBase):
         self.size = (self._chunks - 1) * CHUNK_BYTES + self._last_bytes
         """The object's size in plain bytes."""
         self._position = 0
-        self._held = (-1, b"")
-        self._chunk(self._chunks - 1)
+        self._held = _NOTHING
+        self._held = (self._chunks - 1, self._chunk(self._chunks - 1))
 
     def readable(self) -> bool:
         return True
@@ -202,44 +234,54 @@ class SealedReader(io.RawIOBase):
         if self._position >= self.size:
             return 0
         number, offset = divmod(self._position, CHUNK_BYTES)
-        plain = memoryview(self._chunk(number))[offset : offset + len(buffer)]
+        self._held = (number, self._chunk(number))
+        plain = self._held[1][offset : offset + len(buffer)]
         buffer[: len(plain)] = plain
         self._position += len(plain)
         return len(plain)
 
-    def read_range(self, start: int, end: int) -> Iterator[bytes]:
+    def read_range(self, start: int, end: int) -> Iterator[memoryview]:
         """The plain bytes from `start` up to `end`, in pieces of a chunk at most.
 
         Does not move the reader's position; what lies outside the object is left out.
         """
         end = min(end, self.size)
         while start < end:
-            number, offset = divmod(start, CHUNK_BYTES)
-            chunk = self._chunk(number)
-            stop = min(CHUNK_BYTES, end - number * CHUNK_BYTES)
-            yield chunk if (offset, stop) == (0, len(chunk)) else chunk[offset:stop]
-            start += stop - offset
+            piece = self.piece(start, end)
+            yield piece
+            start += len(piece)
+
+    def piece(self, start: int, end: int, *, wait: bool = True) -> memoryview:
+        """The plain bytes from `start` up to `end`, or to the end of the chunk if that is nearer.
+
+        Without `wait` raises BlockingIOError when the system would have to ask the disk for them.
+        Their memory is used again once nobody holds a view of it.
+        """
+        number, offset = divmod(start, CHUNK_BYTES)
+        return self._chunk(number, wait=wait)[offset : end - number * CHUNK_BYTES]
 
     def close(self) -> None:
         if self._file is not None and not self.closed:
             self._file.close()
-        self._held = (-1, b"")
+        self._held = _NOTHING
         super().close()
 
-    def _chunk(self, number: int) -> bytes:
+    def _chunk(self, number: int, *, wait: bool = True) -> memoryview:
         held, plain = self._held
         if held == number:
             return plain
         if self.closed:
             raise ValueError("The reader is closed")
+        self._held = _NOTHING
         last = number == self._chunks - 1
-        length = (self._last_bytes if last else CHUNK_BYTES) + _TAG_BYTES
-        sealed = self._get(length, _HEADER_BYTES + number * _SEALED_CHUNK_BYTES)
+        length = self._last_bytes if last else CHUNK_BYTES
+        position = _HEADER_BYTES + number * _SEALED_CHUNK_BYTES
+        sealed = (self._get if wait else self._get_at_once)(length + _TAG_BYTES, position)
+        plain = _buffers.take(length)
         try:
-            plain = self._cipher.decrypt(_nonce(number, last), sealed, self._header)
+            self._cipher.decrypt_into(_nonce(number, last), sealed, self._header, plain)
         except InvalidTag:
             raise SealBroken("The sealed object does not open under this key") from None
-        self._held = (number, plain)
         return plain
 
     def _get(self, length: int, position: int) -> bytes:
@@ -250,3 +292,16 @@ class SealedReader(io.RawIOBase):
                 raise SealBroken("The sealed object is cut off")
             data += more
         return data
+
+    def _get_at_once(self, length: int, position: int) -> memoryview:
+        if not _AT_ONCE:
+            raise BlockingIOError
+        sealed = _buffers.take(length)
+        try:
+            taken = os.preadv(self._descriptor, [sealed], position, _AT_ONCE)
+        except OSError as error:
+            # Where a file system cannot tell what is in memory, it says so.
+            raise BlockingIOError from error
+        if taken < length:
+            raise BlockingIOError
+        return sealed

@@ -28,8 +28,8 @@ _NAMES = {
     list: "array",
     type(None): "null",
 }
-_LIMIT_NAME = 100
-_LIMIT_NAMES = 10
+_LIMIT_CHOICE = 20
+_LIMIT_QUOTED = 100  # an answer holds it twice: in its tree and in its list
 
 
 def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
@@ -54,7 +54,7 @@ def refusal(wrong: ValidationError) -> InvalidRequest:
 
 
 def _unrecognized(path: tuple[str | int, ...], names: Sequence[str]) -> Issue:
-    quoted = ", ".join(f"'{name[:_LIMIT_NAME]}'" for name in names[:_LIMIT_NAMES])
+    quoted = ", ".join(f"'{name}'" for name in names)[:_LIMIT_QUOTED]
     return Issue(path, f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
 
 
@@ -92,7 +92,7 @@ def _wrong_choice(path: tuple[str | int, ...], listed: str, value: object) -> Is
     expected = listed.replace(", ", " | ").replace(" or ", " | ")
     if not isinstance(value, str):
         return _wrong_type(path, expected, value)
-    received = value[:_LIMIT_NAME]
+    received = value[:_LIMIT_CHOICE]
     message = f"Invalid enum value. Expected {expected}, received '{received}'"
     return Issue(path, message, "invalid_enum_value", expected, received)
 

@@ -128,6 +128,10 @@ class _Schemas(GenerateJsonSchema):
     def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
         return self.generate_inner(schema["schema"])
 
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # An answer has all its fields, those with a default among them.
+        return self.mode == "serialization" or super().field_is_required(field, total)
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
         if schema.get("default") is None:
             return self.generate_inner(schema["schema"])

@@ -199,7 +199,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         answer="QuoteVideoAnswer",
         answer_example={"quote": 0.05},
         answered="The price.",
-        refusals=("400", "401", "404", "413", "415", "500", "503"),
+        refusals=("400", "404", "413", "415", "500", "503"),
     ),
     "POST /video/queue": Operation(
         id="queueVideo",

@@ -129,6 +129,81 @@ class TestBytes:
         assert not done
 
 
+class TestReaders:
+    """Many at once, fast and slow: each gets its own, and nobody waits long."""
+
+    async def test_what_is_not_in_memory_is_read_by_a_thread(self, sealed, monkeypatch):
+        def preadv(*_):
+            raise BlockingIOError
+
+        monkeypatch.setattr(os, "preadv", preadv)
+        assert (await fetch(sealed()))[2] == PLAIN
+
+    async def test_one_that_takes_all_at_once_leaves_room_for_others(self, sealed):
+        turns, opened = 0, []
+
+        async def send(message):
+            opened.append(turns)
+
+        async def others():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        response = Bytes(sealed(), "video/mp4", Headers())
+        await response({"type": "http", "method": "GET"}, None, send)
+        task.cancel()
+        assert opened[-1] - opened[0] >= SIZE // CHUNK_BYTES
+
+    async def test_one_that_takes_nothing_holds_no_chunk(self, sealed):
+        reader, stalled = sealed(), asyncio.Event()
+        asked = []
+        opens = reader.piece
+
+        def piece(*span, **how):
+            asked.append(span)
+            return opens(*span, **how)
+
+        async def send(message):
+            if asked:
+                stalled.set()
+                await asyncio.Event().wait()
+
+        reader.piece = piece
+        response = Bytes(reader, "video/mp4", Headers())
+        task = asyncio.create_task(response({"type": "http", "method": "GET"}, None, send))
+        await stalled.wait()
+        await asyncio.sleep(0)
+        assert asked == [(0, SIZE)]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert reader.closed
+
+    async def test_slow_ones_get_their_own(self, serve, sealed):
+        plains = [os.urandom(12 * CHUNK_BYTES + number) for number in range(5)]
+
+        async def app(scope, receive, send):
+            reader = sealed(plains[int(scope["path"][1:])])
+            await Bytes(reader, "video/mp4", Headers(scope=scope))(scope, receive, send)
+
+        async def read(port, number):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+            writer.write(b"GET /%d HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" % number)
+            await reader.readuntil(b"\r\n\r\n")
+            body = bytearray()
+            while piece := await reader.read(3000):
+                body += piece
+            writer.close()
+            return body
+
+        async with serve(app) as port:
+            bodies = await asyncio.gather(*(read(port, number) for number in range(5)))
+        assert bodies == plains
+
+
 class TestThen:
     """Over a socket: what is done once the client has everything."""
 
@@ -182,11 +257,13 @@ class TestThen:
         assert await words.get() == "ended"
         assert words.empty()
 
-    async def test_not_for_a_part(self, served):
+    @pytest.mark.parametrize(("part", "found"), [("0-9", ["ended"]), ("9-", ["done", "ended"])])
+    async def test_of_a_part_when_it_reaches_the_end(self, served, part, found):
         port, words, _ = served
         async with httpx.AsyncClient() as client:
-            await client.get(f"http://127.0.0.1:{port}/", headers={"range": "bytes=0-9"})
-        assert await words.get() == "ended"
+            await client.get(f"http://127.0.0.1:{port}/", headers={"range": f"bytes={part}"})
+        assert [await words.get() for _ in found] == found
+        assert words.empty()
 
 
 class TestJson:

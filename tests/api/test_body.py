@@ -131,7 +131,12 @@ class TestHeaders:
 
     @pytest.mark.parametrize(
         "content_type",
-        ["Application/JSON", "application/json;charset=UTF-8", 'application/json; charset="utf-8"'],
+        [
+            "Application/JSON",
+            "application/json;charset=UTF-8",
+            'application/json; charset="utf-8"',
+            "application/json; charset=utf8",
+        ],
     )
     async def test_content_type_spelled_differently(self, spool: Spool, content_type: str) -> None:
         headers = {"content-type": content_type, "content-encoding": "identity"}

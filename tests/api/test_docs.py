@@ -61,6 +61,14 @@ class TestDocument:
                 assert fields.keys() <= FIELDS.keys()
                 assert all(field["description"] for field in fields.values())
 
+    def test_an_answer_has_every_field(self) -> None:
+        for name in ("ProcessingAnswer", "ModelAnswer", "ModelSpec", "QuoteVideoAnswer"):
+            told = DOCUMENT["components"]["schemas"][name]
+            assert set(told["required"]) == set(told["properties"]), name
+
+    def test_a_quote_refuses_no_key(self) -> None:
+        assert "401" not in DOCUMENT["paths"]["/video/quote"]["post"]["responses"]
+
     def test_every_reference_leads_somewhere(self) -> None:
         text = "\n".join(yaml_lines(DOCUMENT))
         references = set(re.findall(r'\$ref: "#/([^"]+)"', text))

@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import json
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,7 +12,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from squero import __version__
 from squero.api.http import Protocol, config
+from squero.api.origins import ANY_ORIGIN
 
 pytestmark = pytest.mark.anyio
 
@@ -57,10 +60,12 @@ async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(app: App, **deadlines: float) -> AsyncIterator[int]:
+async def serving(
+    app: App, watched: type[Protocol] = Protocol, **deadlines: Any
+) -> AsyncIterator[int]:
     """The port of a real server; deadlines that are not named are late."""
     late = dict.fromkeys(("head_seconds", "body_seconds", "linger_seconds"), LATE)
-    protocol = type("TestedProtocol", (Protocol,), late | deadlines)
+    protocol = type("TestedProtocol", (watched,), late | deadlines)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config(app, http=protocol, lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -88,8 +93,21 @@ class Connection:
         return int(head.split()[1]), await self.reader.readexactly(length)
 
     async def refusal(self) -> int:
-        """The status of an error in the contract's shape, after which the server hangs up."""
-        status, body = await self.answer()
+        """The status of an error in the contract's shape, after which the server hangs up.
+
+        It carries what every answer of the API does.
+        """
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        named = dict(line.split(": ", 1) for line in head[1:-2])
+        assert re.fullmatch("[0-9a-f]{16}", named["cf-ray"])
+        assert named["x-venice-version"] == __version__
+        assert {name.encode(): value.encode() for name, value in named.items()}.items() >= dict(
+            ANY_ORIGIN
+        ).items()
+        status, body = (
+            int(head[0].split()[1]),
+            await self.reader.readexactly(int(named["content-length"])),
+        )
         assert set(json.loads(body)) == {"error"}
         assert await self.reader.read() == b""
         return status
@@ -105,7 +123,7 @@ async def connected(port: int) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def talking(app: App = echo, **deadlines: float) -> AsyncIterator[Connection]:
+async def talking(app: App = echo, **deadlines: Any) -> AsyncIterator[Connection]:
     async with serving(app, **deadlines) as port, connected(port) as connection:
         yield connection
 
@@ -158,6 +176,30 @@ class TestGoodRequests:
             await connection.send(get("Connection: upgrade", "Upgrade: websocket"))
             assert b" 200 OK" in await connection.reader.read()
 
+    @pytest.mark.parametrize("step", [1, 3, 1000])
+    @pytest.mark.parametrize(
+        ("framing", "body"),
+        [
+            ("Content-Length: 5", b"hello"),
+            ("Transfer-Encoding: chunked", b"2\r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n"),
+        ],
+    )
+    async def test_body_beside_an_upgrade(self, framing: str, body: bytes, step: int) -> None:
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+        async with talking() as connection:
+            data = post(*offer, framing) + body + post("Content-Length: 3") + b"two"
+            for start in range(0, len(data), step):
+                await connection.send(data[start : start + step])
+            assert await connection.answer() == (200, b"hello")
+            assert await connection.reader.read() == b"", "what follows is not answered"
+
+    async def test_large_body_beside_an_upgrade(self) -> None:
+        async with talking() as connection:
+            body = b"x" * 1_000_003
+            head = post("Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(body)}")
+            await connection.send(head + body)
+            assert await connection.answer() == (200, body)
+
     async def test_trailers_reach_nobody(self) -> None:
         async def headers(scope: Scope, receive: Receive, send: Send) -> None:
             await whole_body(receive)
@@ -181,6 +223,11 @@ class TestRefusedHeads:
             (get(path="/" + "a" * 8192), 414),
             (b"GET /" + b"a" * 200_000, 414),
             (get("Host: other"), 400),
+            (get("Authorization: Bearer a", "authorization: Bearer b"), 400),
+            (post("Content-Type: application/json", "Content-Type: application/json"), 400),
+            (post("Content-Encoding: identity", "Content-Encoding: gzip"), 400),
+            (post("Transfer-Encoding: gzip, chunked"), 501),
+            (get().replace(b"HTTP/1.1", b"HTTP/9.9"), 400),
             (post("Content-Length: 1", "Content-Length: 1"), 400),
             (post("Content-Length: 1", "Content-Length: 2"), 400),
             (post("Content-Length: 3", "Transfer-Encoding: chunked"), 400),
@@ -292,6 +339,41 @@ class TestDeadlines:
             read = await connection.reader.read()
             assert read.endswith(b"4\r\nhalf\r\n"), "neither a 408 nor the end of a whole answer"
 
+    async def test_body_above_the_least_rate(self) -> None:
+        async with talking(body_least_rates={0.2: 1_000}) as connection:
+            await connection.send(post("Content-Length: 1400"))
+            for _ in range(7):
+                await connection.send(b"x" * 200)
+                await asyncio.sleep(0.1)
+            assert (await connection.answer())[0] == 200
+
+    async def test_body_above_the_least_rate_but_below_that_of_the_total(self) -> None:
+        rates = {0.1: 1_000, 0.5: 100_000}
+        async with talking(body_least_rates=rates) as connection:
+            await connection.send(post("Content-Length: 35000000"))
+            began = time.perf_counter()
+            drip = asyncio.create_task(dripping(connection, b"x" * 120))
+            assert await connection.refusal() == 408
+            assert 0.4 < time.perf_counter() - began < LATE / 2
+            drip.cancel()
+
+    @pytest.mark.parametrize("header", ["Connection: keep-alive", "Expect: 100-continue"])
+    async def test_nobody_is_blamed_for_a_server_that_does_not_read(self, header: str) -> None:
+        async def late(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(0.6)
+            body = await receive()
+            await asyncio.sleep(0.6)
+            rest = await whole_body(receive)
+            await answer(send, str(len(body["body"]) + len(rest or b"")).encode())
+
+        async with talking(late, body_least_rates={0.4: 10_000_000}) as connection:
+            body = b"x" * 3_000_000
+            await connection.send(post(f"Content-Length: {len(body)}", header))
+            if header.startswith("Expect"):
+                assert b" 100 " in await connection.reader.readuntil(b"\r\n\r\n")
+            await connection.send(body)
+            assert await connection.answer() == (200, b"3000000")
+
     async def test_nobody_is_blamed_for_a_slow_answer(self) -> None:
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
             await asyncio.sleep(0.3)
@@ -355,10 +437,83 @@ class TestEarlyAnswers:
                     await asyncio.sleep(0.01)
 
 
-async def dripping(connection: Connection) -> None:
+async def dripping(connection: Connection, drop: bytes = b"b") -> None:
     while True:
         await asyncio.sleep(0.02)
-        await connection.send(b"b")
+        await connection.send(drop)
+
+
+class TestReaders:
+    """Who is sent more than the machines between hold, and takes little of it or nothing."""
+
+    SIZE = 30_000_000
+
+    @pytest.fixture
+    def ends(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    @pytest.fixture
+    def large(self, ends: asyncio.Event) -> App:
+        async def large(scope: Scope, receive: Receive, send: Send) -> None:
+            size = [(b"content-length", b"%d" % self.SIZE)]
+            await send({"type": "http.response.start", "status": 200, "headers": size})
+            for left in range(29, -1, -1):
+                part = {"body": bytes(1_000_000), "more_body": left > 0}
+                await send({"type": "http.response.body"} | part)
+            await receive()
+            ends.set()
+
+        return large
+
+    async def test_that_stops_is_cut_off(self, large: App, ends: asyncio.Event) -> None:
+        async with talking(large, stall_seconds=SOON) as connection:
+            connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            began = time.monotonic()
+            await connection.send(get())
+            await asyncio.wait_for(ends.wait(), LATE)
+            assert time.monotonic() - began >= SOON
+            connection.reader._transport.resume_reading()  # type: ignore[attr-defined]
+            with suppress(ConnectionResetError):
+                assert len(await connection.reader.read()) < self.SIZE
+
+    async def test_that_stops_in_a_pipeline(
+        self, large: App, ends: asyncio.Event, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with talking(large, stall_seconds=SOON) as connection:
+            connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await connection.send(get() * 3)
+            await asyncio.wait_for(ends.wait(), LATE)
+        assert [record.getMessage() for record in caplog.records if record.levelno > 20] == []
+
+    async def test_that_stops_before_an_answer_that_ends_the_connection(self) -> None:
+        lost = asyncio.Event()
+
+        async def short(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send, bytes(self.SIZE))
+
+        class Watched(Protocol):
+            stall_seconds = SOON
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                lost.set()
+
+        async with talking(short, watched=Watched) as connection:
+            connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await connection.send(get("Connection: close"))
+            await asyncio.wait_for(lost.wait(), LATE)
+
+    async def test_that_takes_a_little_is_not(self, large: App, ends: asyncio.Event) -> None:
+        async with talking(large, stall_seconds=0.6) as connection:
+            transport = connection.reader._transport  # type: ignore[attr-defined]
+            await connection.send(get())
+            began, taken = time.monotonic(), 0
+            while time.monotonic() - began < 1.5:
+                taken += len(await connection.reader.read(100_000))
+                await asyncio.sleep(0.01)
+            assert not transport.is_closing()
+            taken += len(await connection.reader.readexactly(self.SIZE - taken))
+            assert taken == self.SIZE
 
 
 class TestStopping:

@@ -2,14 +2,20 @@
 
 import asyncio
 import base64
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
-from squero.domain import inputs
+from squero.api.budget import Budget
+from squero.app import Application
+from squero.domain import generation, inputs
 from squero.media.addresses import Rules
 from squero.media.fetch import Fetcher
+from squero.media.turns import Turns
+from squero.settings import Settings
 from tests.media.samples import data_url, recording
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
@@ -191,7 +197,8 @@ class TestVideo:
         assert message == "Invalid video format. Supported formats: MP4, MOV, WebM"
 
     async def test_lets_a_picture_pass(self, customer, yard, film, picture):
-        async with yard.footage:
+        turns = yard.turns["video_url"]
+        async with turns.turn(None), turns.turn(uuid4()):
             waiting = asyncio.create_task(
                 customer.post("queue", FROM_VIDEO | {"video_url": data_url(film)})
             )
@@ -199,3 +206,112 @@ class TestVideo:
             assert answer.status_code == 200
             assert not waiting.done()
         assert (await waiting).status_code == 200
+
+
+class TestTurns:
+    @pytest.fixture
+    def yard(self, yard):
+        turns = {"image_url": Turns(4, 2, wait_seconds=0.2)}
+        # In place: the application has the house already.
+        object.__setattr__(yard, "turns", turns)
+        return yard
+
+    async def test_of_one_account_leave_others_theirs(
+        self, customer, open_customer, yard, picture, stored
+    ):
+        turns, asked = yard.turns["image_url"], FROM_IMAGE | {"image_url": picture}
+        async with turns.turn(customer.account_id), turns.turn(customer.account_id):
+            other = await (await open_customer()).post("queue", asked)
+            kept = len(stored())
+            own = await customer.post("queue", asked)
+        assert (other.status_code, own.status_code) == (200, 503)
+        assert own.json() == {"error": "The model is at capacity. Please try again later."}
+        assert len(stored()) == kept
+        assert (await customer.post("queue", asked)).status_code == 200
+
+
+async def test_media_that_takes_too_long_in_all(customer, picture, monkeypatch, stored):
+    async def look(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(inputs, "look_at_picture", look)
+    monkeypatch.setattr(inputs, "LIMIT_SECONDS", 0.1)
+    answer = await customer.post("queue", FROM_IMAGE | {"image_url": picture})
+    assert answer.status_code == 503
+    assert not stored()
+
+
+class TestRoom:
+    @pytest.fixture
+    def house(self, house):
+        settings = Settings(body_limit_bytes=1000, body_bytes_in_flight=1000)
+        return replace(house, budget=Budget(settings))
+
+    async def test_for_what_is_fetched(self, customer, house, site, stored):
+        async with site({"/large": bytes(2000), "/small": bytes(500)}) as (url, _):
+            large = await customer.post("queue", FROM_IMAGE | {"image_url": f"{url}/large"})
+            small = await customer.post("queue", FROM_IMAGE | {"image_url": f"{url}/small"})
+        assert large.status_code == 503
+        assert issue(small)["message"] == "Invalid image format"
+        assert house.budget.taken_bytes == 0
+        assert not stored()
+
+
+class TestHangUp:
+    """A client that leaves while its media is looked into: the look ends, and nothing is queued."""
+
+    async def left(self, serve, house, customer, body, waits):
+        content = json.dumps(body).encode()
+        head = [
+            "POST /api/v1/video/queue HTTP/1.1",
+            "host: squero.test",
+            "content-type: application/json",
+            f"content-length: {len(content)}",
+            f"authorization: {customer.headers['authorization']}",
+        ]
+        async with serve(Application(house)) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write("\r\n".join([*head, "", ""]).encode() + content)
+            async with asyncio.timeout(20):
+                await waits()
+            writer.close()
+            await writer.wait_closed()
+            # The server ends only when the call has.
+
+    async def test_during_the_look(
+        self, serve, house, yard, customer, hand, picture, stored, monkeypatch
+    ):
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def look(*_):
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        monkeypatch.setattr(inputs, "look_at_picture", look)
+        asked = FROM_IMAGE | {"image_url": picture}
+        await self.left(serve, house, customer, asked, began.wait)
+        await asyncio.wait_for(ended.wait(), 5)
+        assert (await hand.claim()).status_code == 204
+        assert not stored()
+        assert house.budget.taken_bytes == 0
+        assert not yard.turns["image_url"]._running
+
+    async def test_once_it_is_being_queued_changes_nothing(
+        self, serve, house, customer, hand, picture, monkeypatch
+    ):
+        began, insert = asyncio.Event(), generation._insert
+
+        async def slowly(*arguments):
+            began.set()
+            await asyncio.sleep(0.2)
+            await insert(*arguments)
+
+        monkeypatch.setattr(generation, "_insert", slowly)
+        asked = FROM_IMAGE | {"image_url": picture}
+        await self.left(serve, house, customer, asked, began.wait)
+        claimed = (await hand.claim()).json()
+        path = f"/jobs/{claimed['queue_id']}/{claimed['attempt']}/inputs/image"
+        assert (await hand.call("GET", path)).content[:4] == b"\x89PNG"

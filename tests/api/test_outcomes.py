@@ -151,8 +151,8 @@ class TestDeletesNothing:
         assert (answer.status_code, answer.content) == (405, b"")
         assert (await customer.retrieve(asked)).content == film
 
-    @pytest.mark.parametrize("part", ["0-0", "100-199", "-1", "0-"])
-    async def test_a_part(self, customer, asked, film, part):
+    @pytest.mark.parametrize("part", ["0-0", "100-199"])
+    async def test_a_part_before_the_end(self, customer, asked, film, part):
         answer = await customer.retrieve(asked, range=f"bytes={part}")
         assert answer.status_code == 206
         assert (await customer.retrieve(asked)).content == film
@@ -177,6 +177,15 @@ class TestDeletesNothing:
             await reader.readexactly(read)
             writer.close()
         assert (await customer.retrieve(asked)).content == film
+
+
+@pytest.mark.parametrize("part", ["-1", "0-", "100-"])
+async def test_a_part_that_reaches_the_end_completes(finished, customer, film, part):
+    asked = await finished() | {"delete_media_on_completion": True}
+    answer = await customer.retrieve(asked, range=f"bytes={part}")
+    assert answer.status_code == 206
+    assert film.endswith(answer.content)
+    assert (await customer.retrieve(asked)).status_code == 404
 
 
 def opened(listed, above=""):

@@ -66,6 +66,18 @@ async def test_a_home_that_is_not_there_yet(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(("hard", "grade"), [(4_096, "note"), (20_000, "ok"), (-1, "ok")])
+async def test_open_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch, hard: int, grade: str
+) -> None:
+    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (1_024, hard))
+    found = doctor._files()
+    most = "no limit" if hard == -1 else f"{hard:,}"
+    assert (found.subject, found.grade) == ("open files", grade)
+    assert found.says.startswith(f"1,024 here, which `squero serve` raises to {most}")
+    assert ("LimitNOFILE" in found.mend) == (grade == "note")
+
+
 async def test_a_database_that_runs(home: Path) -> None:
     cluster = embedded.start(home)
     try:

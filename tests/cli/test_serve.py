@@ -43,6 +43,17 @@ def refused(home: Path, *words: str, **env: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def test_as_many_open_files_as_may_be() -> None:
+    program = """
+import importlib, resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+importlib.import_module("squero.cli.serve").raise_open_files()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_second_server_on_a_home(tmp_path: Path) -> None:
     with (tmp_path / "serve.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -121,7 +121,9 @@ class Play:
 
     async def balance(self, tenant):
         """What is available and what is held, in micros."""
-        row = (await self.sql("SELECT * FROM balances WHERE account_id = %s AND currency = 'USD'", tenant.account.id))[0]
+        [row] = await self.sql(
+            "SELECT * FROM balances WHERE account_id = %s AND currency = 'USD'", tenant.account.id
+        )
         return row["available_micros"], row["held_micros"]
 
     async def multiply(self, queue_id: UUID, count: int) -> None:

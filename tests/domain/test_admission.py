@@ -7,7 +7,7 @@ import pytest
 from squero.domain import admission, attempt, inputs
 from squero.domain.admission import OFFLINE_SECONDS
 from squero.domain.catalog import VideoRequest
-from squero.errors import AtCapacity, ModelOffline, TooManyQueued
+from squero.errors import AtCapacity, InsufficientBalance, ModelOffline, TooManyQueued
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +107,24 @@ class TestAccount:
         monkeypatch.setattr(inputs, "sealed", sealed)
         with pytest.raises(TooManyQueued):
             await play.queue(tenant, request=PICTURE)
+
+    async def test_that_cannot_pay(self, play, open_tenant, monkeypatch):
+        poor = await open_tenant(credit_micros=1)
+
+        def sealed(*_):
+            raise AssertionError("the media was asked for")
+
+        monkeypatch.setattr(inputs, "sealed", sealed)
+        before = await play.world()
+        with pytest.raises(InsufficientBalance):
+            await play.queue(poor, request=PICTURE)
+        assert await play.world() == before
+
+    async def test_that_can_or_need_not(self, yard, open_tenant):
+        model = yard.catalog.find(PICTURE.model)
+        for credit, price in ((5, 5), (None, 10**12)):
+            tenant = await open_tenant(credit_micros=credit)
+            await yard.admission.check_account(tenant.account.id, model, price)
 
 
 class TestLane:

@@ -74,6 +74,16 @@ def test_a_stand_in_says_so(model):
     assert model.engine == "motion"
 
 
+def test_a_known_price_is_the_hosted_one_in_cents():
+    model = MODELS["minimax-h3-text-to-video"]
+    clips = [Clip(seconds, "2K", "16:9", True) for seconds in (5, 15)]
+    assert [round(price_micros(model, clip), -4) for clip in clips] == [810_000, 2_440_000]
+
+
+def test_the_hosted_models_whose_inputs_we_can_honour_are_here():
+    assert "runway-gen4-aleph" in MODELS
+
+
 class TestFrameSize:
     @pytest.mark.parametrize(
         ("resolution", "ratio", "size"),

@@ -32,12 +32,19 @@ class TestTerms:
             "fire",
             "a ﬁre.",
             "STRASSE",
+            "a gon\u200bdola race",
+            "gondola\u2060 \ufeffrace",
+            "\u00adgon\u200c\u200ddola race",
+            "fi\ufe0fre",
+            "f\u034fire",
         ],
     )
     async def test_refused(self, prompt):
         assert await self.TERMS.refuses(prompt, "")
 
-    @pytest.mark.parametrize("prompt", ["gondola races", "race gondola", "fires", "wildfire", "…"])
+    @pytest.mark.parametrize(
+        "prompt", ["gondola races", "race gondola", "fires", "wildfire", "…", "fi\u200b re"]
+    )
     async def test_taken(self, prompt):
         assert not await self.TERMS.refuses(prompt, "fire")
 

@@ -31,6 +31,7 @@ ROOM = {
     "SQUERO_FAILED_REQUESTS": "1000000",
 }
 BODY_LIMIT_BYTES = 80_000_000
+SOFT_OPEN_FILES = 1024  # what a login gives: the server must raise it by itself
 BODIES_BYTES = 40 * BODY_LIMIT_BYTES  # 20 at once of one account, which gets half of it
 MIB = 1 << 20
 
@@ -49,6 +50,17 @@ def say(request: pytest.FixtureRequest) -> Say:
     return print_it
 
 
+@contextmanager
+def open_files(number: int) -> Iterator[None]:
+    """This process, and what it starts meanwhile, may have so many open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """`squero serve`, which must still be healthy when the test is over and stop when told to."""
@@ -56,7 +68,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "SQUERO_BODY_LIMIT_BYTES": str(BODY_LIMIT_BYTES),
         "SQUERO_BODY_BYTES_IN_FLIGHT": str(BODIES_BYTES),
     }
-    started = Server(tmp_path / "home", env=ROOM | bodies)
+    with open_files(SOFT_OPEN_FILES):
+        started = Server(tmp_path / "home", env=ROOM | bodies)
     try:
         yield started.await_ready()
         assert httpx.get(f"{started.url}/health", timeout=30).status_code == 200
@@ -68,11 +81,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def descriptors() -> Iterator[int]:
-    """As many open files as the system lets this process have; the server inherits them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    """As many open files as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open_files(hard):
+        yield hard
 
 
 def resident_bytes(server: Server) -> int:

@@ -98,11 +98,19 @@ def _lines() -> Iterator[tuple[str, bytes, *tuple[int, ...]]]:
     yield "encoded dots", get(line=b"GET /api/v1/%2e%2e/%2e%2e/etc/passwd HTTP/1.1"), 400, 404
     yield "a query of escapes", get(line=b"GET /api/v1/models?type=%ff%00 HTTP/1.1"), 400
     yield "an upgrade", get(b"Connection: Upgrade", b"Upgrade: websocket"), 200, 400, 426
+    offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    yield "a body to HTTP/2", post(_length(len(QUOTE)), *offer), 200
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(QUOTE), QUOTE)
+    yield "chunks to HTTP/2", post(b"Transfer-Encoding: chunked", *offer, body=chunks + SECOND), 200
     yield "to HTTP/2", get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c"), 200, 400
 
 
 def _names() -> Iterator[tuple[str, bytes, *tuple[int, ...]]]:
     yield "two hosts", get(b"Host: other"), 400
+    yield "two keys", get(b"Authorization: Bearer a", b"Authorization: Bearer b"), 400
+    yield "two types", post(_length(len(QUOTE)), b"Content-Type: text/plain"), 400
+    codings = (b"Content-Encoding: identity", b"Content-Encoding: gzip")
+    yield "two codings", post(_length(len(QUOTE)), *codings), 400
     yield "NUL in a value", get(b"X-A: a\0b"), 400
     yield "NUL in a name", get(b"X\0A: b"), 400
     yield "a bare CR", get(b"X-A: a\rX-B: b"), 400

@@ -27,9 +27,9 @@ def _namespaces() -> None:
     try:
         subprocess.run([*UNSHARE, "ip", "link", "set", "lo", "up"], check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("there is no unshare or ip here")
+        pytest.fail("unshare (util-linux) and ip (iproute2) are needed")
     except subprocess.CalledProcessError as refused:
-        pytest.skip(f"no network namespace here: {refused.stderr.decode().strip()}")
+        pytest.fail(f"a network namespace is needed: {refused.stderr.decode().strip()}")
 
 
 def tried(way: str, *place: str, **env: str) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -19,11 +22,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from squero.errors import AtCapacity
 from squero.media import dial as dial_module
 from squero.media.addresses import Rules
 from squero.media.dial import Network
 from squero.media.fetch import Fetcher, FetchFailed, Limits, UrlRefused
 from squero.media.spool import Spool
+from squero.media.turns import Holder
 from squero.media.urls import Address
 from tests.media.spellings import spellings
 
@@ -48,7 +53,7 @@ class Street(Network):
         self.asked: list[str] = []
         self.dialled: list[tuple[str, int]] = []
 
-    async def resolve(self, name: str) -> list[Address]:
+    async def resolve(self, name: str, holder: Holder = None) -> list[Address]:
         self.asked.append(name)
         answers = self.names.get(name.removesuffix("."))
         if not answers:
@@ -344,7 +349,7 @@ class TestAddress:
         class Gullible(Street):
             """Reads names the way the most lenient resolver does."""
 
-            async def resolve(self, name: str) -> list[Address]:
+            async def resolve(self, name: str, holder: Holder = None) -> list[Address]:
                 self.asked.append(name)
                 try:
                     packed = socket.inet_aton(name.removesuffix("."))
@@ -365,11 +370,37 @@ class TestAddress:
 
     async def test_a_lookup_that_hangs(self, tmp_path: Path) -> None:
         class Hanging(Street):
-            async def resolve(self, name: str) -> list[Address]:
+            async def resolve(self, name: str, holder: Holder = None) -> list[Address]:
                 await anyio.sleep_forever()
                 return []
 
         await assert_fails(fetcher(tmp_path, Hanging({})), "http://media.example.com/")
+
+    async def test_lookups_that_hang_are_their_holders_affair(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released, real = Event(), socket.getaddrinfo
+
+        def look_up(name: str, *arguments: Any, **options: Any) -> Any:
+            if name == "slow.test":
+                released.wait()
+                name = "localhost"
+            return real(name, *arguments, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        network, holder = Network(), uuid4()
+        slow = [asyncio.ensure_future(network.resolve("slow.test", holder)) for _ in range(80)]
+        try:
+            await asyncio.sleep(0)
+            # Left behind: the threads go on, and are still this holder's.
+            for lookup in slow[:40]:
+                lookup.cancel()
+            async with asyncio.timeout(5):
+                assert await network.resolve("localhost", uuid4())
+            assert not any(lookup.done() for lookup in slow[40:])
+        finally:
+            released.set()
+        assert await asyncio.gather(*slow[40:])
 
     async def test_the_real_lookup(self) -> None:
         assert set(await Network().resolve("localhost")) <= {
@@ -747,3 +778,34 @@ class TestRules:
             fetch = fetcher(tmp_path, street, Rules(frozenset({"minio.lan"})))
             await assert_fails(fetch, "http://media.example.com/")
         assert inside.heads == []
+
+
+class TestRoom:
+    """What is fetched takes room as it comes, wherever it is kept count of."""
+
+    async def test_for_all_urls_together(self, tmp_path: Path, street: Street) -> None:
+        rooms: list[int] = []
+        fetch = fetcher(tmp_path, street)
+        urls = {"a": "http://media.example.com/", "b": "http://media.example.com/"}
+        async with site(answer(PIECE), street, (PUBLIC, 80)):
+            arrived = await fetch.fetch(urls, dict.fromkeys(urls, 1000), None, rooms.append)
+        for spooled in arrived.values():
+            spooled.close()
+        assert rooms == sorted(rooms)
+        assert rooms[-1] == 2000
+
+    async def test_that_is_not_there(
+        self, tmp_path: Path, street: Street, open_files: Callable[[], int]
+    ) -> None:
+        def cover(size: int) -> None:
+            if size > 5000:
+                raise AtCapacity
+
+        before = open_files()
+        fetch = fetcher(tmp_path, street)
+        endless = raw(b"HTTP/1.1 200 OK\r\n\r\n", then=repeated(PIECE))
+        async with site(endless, street, (PUBLIC, 80)) as there:
+            with pytest.raises(AtCapacity):
+                await fetch.fetch({"a": "http://media.example.com/"}, {"a": 1_000_000}, None, cover)
+            await there.gone.wait()
+        assert open_files() <= before

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from squero.media import look as media_look
 from squero.media.look import BadMedia, Clip, Picture, look_at_clip, look_at_picture
 from squero.media.sealed import SealedFile, SealedReader, SealedWriter
 from squero.media.spool import Spool
@@ -324,3 +325,32 @@ async def test_foreign_key_is_refused(sandbox: Sandbox) -> None:
         SealedWriter(file.fileno(), KEY).finish()
         with pytest.raises(BadMedia):
             await look_at_clip(sandbox, SealedFile(file.fileno(), KEY[::-1]))
+
+
+def rescanned(times: int) -> bytes:
+    """A JPEG whose last scan is there so many times."""
+    data = saved(halves("red", "blue"), "JPEG", progressive=True)
+    begin = data.rindex(b"\xff\xda")
+    return data[:begin] + data[begin:-2] * times + data[-2:]
+
+
+class TestScans:
+    async def test_that_are_many(self, sandbox: Sandbox, tmp_path: Path, target: IO[bytes]) -> None:
+        await look(sandbox, tmp_path, rescanned(80), target)
+        with pytest.raises(BadMedia, match=UNREADABLE):
+            await look(sandbox, tmp_path, rescanned(100), target)
+
+    async def test_that_are_none(self, sandbox: Sandbox, tmp_path: Path, target: IO[bytes]) -> None:
+        """A thumbnail's in the metadata, and whatever a telephone puts behind its picture."""
+        data = saved(halves("red", "blue"), "JPEG", exif=b"Exif\0\0" + b"\xff\xda\0\2" * 500)
+        await look(sandbox, tmp_path, data + b"\xff\xda\0\2" * 500, target)
+
+
+async def test_footage_that_takes_too_long(
+    sandbox: Sandbox, tmp_path: Path, target: IO[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_look, "_FOOTAGE_SECONDS", 0.001)
+    writer = Spool(tmp_path).open()
+    writer.write(film())
+    with writer.finish() as spooled, pytest.raises(BadMedia, match="takes too long"):
+        await media_look.look_at_footage(sandbox, spooled.sealed, SealedFile(target.fileno(), KEY))

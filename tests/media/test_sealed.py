@@ -1,10 +1,12 @@
 """Sealed objects: what goes in comes out, and nothing that was touched opens."""
 
+import errno
 import io
 import os
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import pytest
@@ -232,6 +234,74 @@ def test_memory_is_flat(file: IO[bytes]) -> None:
         tracemalloc.stop()
     assert total == 100 << 20
     assert peak < 8 * CHUNK_BYTES
+
+
+def test_pieces_that_are_held_do_not_change(file: IO[bytes]) -> None:
+    plain = pattern(40 * CHUNK_BYTES)
+    sealed(file, plain)
+    reader = SealedReader(file.fileno(), KEY)
+    first = reader.piece(5, CHUNK_BYTES)
+    held = list(reader.read_range(0, reader.size))
+    assert reader.read(10) == plain[:10]
+    assert first == plain[5:CHUNK_BYTES]
+    assert b"".join(held) == plain
+
+
+def test_threads_get_memory_of_their_own(file: IO[bytes]) -> None:
+    plain = pattern(20 * CHUNK_BYTES)
+    sealed(file, plain)
+
+    def opened(_: int) -> bool:
+        reader = SealedReader(file.fileno(), KEY)
+        return all(
+            reader.piece(start, reader.size) == plain[start : start + CHUNK_BYTES]
+            for start in range(0, reader.size, CHUNK_BYTES)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(opened, range(12)))
+
+
+class TestWithoutWaiting:
+    def test_piece(self, file: IO[bytes]) -> None:
+        plain = pattern(2 * CHUNK_BYTES + 10)
+        sealed(file, plain)
+        reader = SealedReader(file.fileno(), KEY)
+        for start, end in [(0, 1), (7, CHUNK_BYTES + 5), (CHUNK_BYTES, reader.size)]:
+            found = reader.piece(start, end, wait=False)
+            assert found == plain[start : min(end, (start // CHUNK_BYTES + 1) * CHUNK_BYTES)]
+
+    def test_tampering_is_noticed(self, file: IO[bytes]) -> None:
+        sealed(file, pattern(2 * CHUNK_BYTES))
+        os.pwrite(file.fileno(), b"x", HEADER + 100)
+        reader = SealedReader(file.fileno(), KEY)
+        with pytest.raises(SealBroken):
+            reader.piece(0, 10, wait=False)
+
+    @pytest.mark.parametrize("found", [errno.EAGAIN, errno.EOPNOTSUPP, None])
+    def test_what_is_on_the_disk_alone(
+        self, file: IO[bytes], monkeypatch: pytest.MonkeyPatch, found: int | None
+    ) -> None:
+        def preadv(*_: object) -> int:
+            if found:
+                raise OSError(found, "not in memory")
+            return CHUNK_BYTES
+
+        monkeypatch.setattr(os, "preadv", preadv)
+        plain = pattern(2 * CHUNK_BYTES)
+        sealed(file, plain)
+        reader = SealedReader(file.fileno(), KEY)
+        with pytest.raises(BlockingIOError):
+            reader.piece(0, 10, wait=False)
+        assert reader.piece(0, 10) == plain[:10]
+
+    def test_where_the_system_cannot_be_asked(
+        self, file: IO[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("squero.media.sealed._AT_ONCE", 0)
+        sealed(file, pattern(2 * CHUNK_BYTES))
+        with pytest.raises(BlockingIOError):
+            SealedReader(file.fileno(), KEY).piece(0, 10, wait=False)
 
 
 def test_key_of_another_length_is_refused(file: IO[bytes]) -> None:

@@ -47,9 +47,19 @@ WHERE (coalesce(s.queued, 0), coalesce(s.running, 0), coalesce(s.waiting_us, 0))
    <> (coalesce(g.queued, 0), coalesce(g.running, 0), coalesce(g.waiting_us, 0))
 ORDER BY lane, a.name;
 
--- name: queued
--- How many jobs of an account wait in a lane.
-SELECT queued FROM shares WHERE lane = %(lane)s AND account_id = %(account_id)s;
+-- name: room
+-- How many jobs of an account wait in a lane, and whether its money would do for another: to refuse
+-- early what `generations.queue` would refuse, never to take it.
+SELECT coalesce(s.queued, 0) AS queued,
+       (a.diem_micros >= %(price_micros)s AND NOT EXISTS (
+           SELECT FROM balances WHERE account_id = a.id AND epoch = squero_today()))
+       OR EXISTS (
+           SELECT FROM balances b
+           WHERE b.account_id = a.id AND b.epoch IN ('epoch', squero_today())
+             AND squero_covers(a, b, %(price_micros)s)) AS funded
+FROM accounts a
+LEFT JOIN shares s ON s.account_id = a.id AND s.lane = %(lane)s
+WHERE a.id = %(account_id)s;
 
 -- name: standing
 -- What waits in a lane, and whether a worker has lately asked for it or renders for it now: while

@@ -1,0 +1,90 @@
+"""Heads: which requests are refused for theirs, and what those of all answers hold."""
+
+import json
+import os
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from squero import __version__
+from squero.api.origins import ANY_ORIGIN
+
+Header: TypeAlias = tuple[bytes, bytes]
+Refusal: TypeAlias = tuple[HTTPStatus, str]
+
+TOO_MANY_HEADERS: Final = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "The request headers are too large",
+)
+URL_TOO_LONG: Final = (HTTPStatus.REQUEST_URI_TOO_LONG, "The request URL is too long")
+AMBIGUOUS: Final = (HTTPStatus.BAD_REQUEST, "Ambiguous request headers")
+UNKNOWN_CODING: Final = (HTTPStatus.NOT_IMPLEMENTED, "The transfer encoding is not supported")
+UNKNOWN_VERSION: Final = (
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+    "HTTP/1.0 or HTTP/1.1 is expected",
+)
+MALFORMED: Final = (HTTPStatus.BAD_REQUEST, "Invalid HTTP request")
+STOPPING: Final = (HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping. Please try again.")
+TIMED_OUT: Final = (HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive")
+
+_ONCE: Final = (
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"content-encoding",
+    b"authorization",
+)
+_VERSION: Final = (b"x-venice-version", __version__.encode())
+
+
+class RefusedHead(Exception):
+    """A request whose head alone is reason to refuse it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal[1])
+        self.refusal = refusal
+
+
+def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
+    """The headers by name; raises RefusedHead when two readers could understand two things."""
+    names = dict(headers)
+    if len(names) < len(headers):
+        every = [name for name, _ in headers]
+        if any(every.count(name) > 1 for name in _ONCE):
+            raise RefusedHead(AMBIGUOUS)
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise RefusedHead(AMBIGUOUS)
+    if names.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise RefusedHead(UNKNOWN_CODING)
+    if version not in ("1.0", "1.1"):
+        raise RefusedHead(UNKNOWN_VERSION)
+    return names
+
+
+def size(header: Header) -> int:
+    """The bytes that a header takes."""
+    return len(header[0]) + len(header[1]) + len(b": \r\n")
+
+
+def marks() -> list[Header]:
+    """What every answer carries: an id of its own, and our version."""
+    return [(b"cf-ray", os.urandom(8).hex().encode()), _VERSION]
+
+
+def refused(refusal: Refusal) -> bytes:
+    """The whole answer to a request that never reached the application, as it is sent.
+
+    Its path may be unknown, so a page of any origin may read it wherever it was sent.
+    """
+    status, message = refusal
+    body = json.dumps({"error": message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        *marks(),
+        *ANY_ORIGIN,
+    ]
+    line = f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
+    return line + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body
