@@ -33,7 +33,7 @@ test-bench: $(VENV)/.develop  ## Whether every benchmark runs, at a tiny size
 test-system: $(VENV)/.develop  ## The domain and the store again, on the PostgreSQL 15 or later on PATH
 	$(BIN)/python -m pytest -m system
 
-test-kill: $(VENV)/.develop  ## Kill processes at random moments, and look at what is left
+test-kill: $(VENV)/.develop  ## Stop and kill processes, also at random moments, and look at what is left
 	$(BIN)/python -m pytest -m kill
 
 test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, requests (minutes)

@@ -28,7 +28,7 @@ from .conftest import (
     worker,
 )
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.kill
 
 
 def postmaster(home: Path) -> int:
@@ -100,7 +100,6 @@ def refuses(host: str | None, port: int | None) -> bool:
     return False
 
 
-@pytest.mark.kill
 def test_starts_its_dead_database_again(start: Start, tmp_path: Path) -> None:
     server = start(Server, tmp_path / "home").await_ready()
     customer = Customer(server)
@@ -123,7 +122,6 @@ def test_starts_its_dead_database_again(start: Start, tmp_path: Path) -> None:
     assert server.end() == 0
 
 
-@pytest.mark.kill
 def test_a_remote_worker_outlives_the_server(start: Start, tmp_path: Path) -> None:
     """It renders on while the server is away, and brings the result when it is back."""
     home = tmp_path / "home"
@@ -198,7 +196,6 @@ def test_a_slow_upload(start: Start, tmp_path: Path) -> None:
     assert "Cancel" not in log
 
 
-@pytest.mark.kill
 def test_no_token_of_a_killed_server_stays_in_force(
     start: Start, tmp_path: Path, database_url: str
 ) -> None:
