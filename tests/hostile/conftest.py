@@ -25,7 +25,11 @@ from tests.acceptance.conftest import ROOT, Server
 SOAK = int(os.environ.get("SQUERO_SOAK", "1"))
 SEED = int(os.environ.get("SQUERO_SEED") or random.SystemRandom().randrange(10**6))
 QUOTE = {"model": "motion-text-to-video", "duration": "5s"}
-ROOM = {"SQUERO_QUEUE_PER_MINUTE": "1000000", "SQUERO_RETRIEVE_PER_MINUTE": "1000000"}
+ROOM = {
+    "SQUERO_QUEUE_PER_MINUTE": "1000000",
+    "SQUERO_RETRIEVE_PER_MINUTE": "1000000",
+    "SQUERO_QUEUED_PER_ACCOUNT": "1000000",
+}
 BODY_LIMIT_BYTES = 80_000_000
 SOFT_OPEN_FILES = 1024  # what a login gives: the server must raise it by itself
 BODIES_BYTES = 40 * BODY_LIMIT_BYTES  # 20 at once of one account, which gets half of it
