@@ -37,7 +37,7 @@ test-bench: $(VENV)/.develop  ## Whether every benchmark runs, at a tiny size
 test-system: $(VENV)/.develop  ## The domain and the store again, on the PostgreSQL 15 or later on PATH
 	$(BIN)/python -m pytest -m 'system and not books'
 
-test-kill: $(VENV)/.develop  ## Kill processes at random moments, and look at what is left
+test-kill: $(VENV)/.develop  ## Stop and kill processes, also at random moments, and look at what is left
 	$(BIN)/python -m pytest -m kill
 
 test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, requests (minutes)
@@ -53,7 +53,8 @@ check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether 
 bench: $(VENV)/.develop $(LITELLM)/.run  ## Measure
 	$(BIN)/python -m benchmarks
 
-soak: $(VENV)/.develop  ## The long form of test-kill (SOAK_KILLS kills) and test-hostile (20 times)
+soak: $(VENV)/.develop  ## The long form of test-books, test-kill (SOAK_KILLS kills) and test-hostile (20 times)
+	SQUERO_BOOKS=$(SOAK_BOOKS) $(BIN)/python -m pytest -m 'books and not system' --timeout=0
 	SQUERO_KILLS=$(SOAK_KILLS) $(BIN)/python -m pytest -m kill --timeout=0
 	SQUERO_SOAK=$(SOAK_TIMES) $(BIN)/python -m pytest -m hostile --timeout=0
 

@@ -28,7 +28,7 @@ from .conftest import (
     worker,
 )
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.kill
 
 
 def postmaster(home: Path) -> int:
