@@ -70,6 +70,8 @@ def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             running.callback(wheel.stop)
             with psycopg.connect(wheel.url, user="postgres", autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")
+                # Its workers are a superuser's, and may not be ended when a database is dropped.
+                connection.execute("ALTER SYSTEM SET autovacuum = off")
                 connection.execute("SELECT pg_reload_conf()")
             return wheel.url
 
@@ -96,6 +98,7 @@ def _system_cluster() -> Iterator[str]:
     made = run_program(identity, (*initdb, "--locale=C"))
     assert made.returncode == 0, made.stderr
     words = (f"{programs}/postgres", "-D", str(data), "-k", str(folder), "-cfsync=off")
+    words += ("-cautovacuum=off",)
     with (folder / "log").open("wb") as log:
         detach_program(identity, (*words, "-clisten_addresses="), log=log.fileno(), keep=())
     url = make_conninfo(host=str(folder), user="squero", dbname="postgres")
