@@ -25,8 +25,8 @@ develop: $(VENV)/.develop  ## The same with everything that tests and checks nee
 demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its own: demo.mp4
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.develop  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -m 'not kill and not hostile and not system and not bench and not books'
+test: $(VENV)/.develop  ## Run the tests, in two processes (minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kill and not hostile and not system and not bench and not books'
 
 test-books: $(VENV)/.develop  ## Drive the books through hundreds of random sequences, beside a model of them
 	$(BIN)/python -m pytest -m 'books and not system'
