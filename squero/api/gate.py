@@ -70,7 +70,7 @@ class WithKey:
         _see(self._house, scope, caller)
         if self._endpoint is not None:
             allowance = await self._house.limits.hit(self._endpoint, caller.account_id, caller.tier)
-            _allow(self._house, scope, caller, _place(scope), allowance)
+            allow(self._house, scope, caller, place(scope), allowance)
         response = await self._answer(self._house, request, caller)
         await response(scope, receive, send)
 
@@ -120,7 +120,7 @@ async def count_model(house: House, scope: Scope, caller: Caller, model: Model) 
     if allowance is not None:
         headers = scope[HEADERS]
         scope[HEADERS] = [one for one in headers if not one[0].startswith(b"x-ratelimit-")]
-        _allow(house, scope, caller, model.id, allowance)
+        allow(house, scope, caller, model.id, allowance)
 
 
 def _see(house: House, scope: Scope, who: Caller | str) -> None:
@@ -129,13 +129,13 @@ def _see(house: House, scope: Scope, who: Caller | str) -> None:
     left_seconds = house.failures.blocked(scope[WHO])
     if left_seconds:
         if isinstance(who, Caller):
-            house.refusals.note(who, _place(scope), "FAILED_REQUESTS")
+            house.refusals.note(who, place(scope), "FAILED_REQUESTS")
         refused = TooManyFailures(house.failures.allowed, house.failures.seconds)
         refused.retry_seconds = math.ceil(left_seconds)
         raise refused
 
 
-def _allow(house: House, scope: Scope, caller: Caller, what: str, allowance: Allowance) -> None:
+def allow(house: House, scope: Scope, caller: Caller, what: str, allowance: Allowance) -> None:
     """Puts what is left into the headers of the answer; raises RateLimited."""
     scope[HEADERS] += _limit_headers(allowance)
     if not allowance.allowed:
@@ -145,7 +145,7 @@ def _allow(house: House, scope: Scope, caller: Caller, what: str, allowance: All
         raise refused
 
 
-def _place(scope: Scope) -> str:
+def place(scope: Scope) -> str:
     """The call, for a log: its route, in which there are no words of the customer's."""
     return f"endpoint:{scope['root_path'][1:]}{scope['route'].path}"
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from squero.api.answers import answer
 from squero.api.body import read_request
+from squero.api.gate import allow, place
 from squero.api.house import House
 from squero.domain import keys
 from squero.domain.keys import MOST_IN_FORCE, Caller, Key, Terms
@@ -62,7 +63,8 @@ async def create(house: House, request: Request, caller: Caller) -> Response:
     )
     yard, kind, prefix = house.yard, asked.api_key_type, house.yard.settings.key_prefix
     async with yard.database.transaction() as tx:
-        await keys.make_room(tx, caller.account_id)
+        allowance = await keys.room(tx, caller.account_id)
+        allow(house, request.scope, caller, place(request.scope), allowance)
         key_id, text = await keys.create(
             tx, yard.keyring, caller.account_id, kind, asked.description, terms, prefix=prefix
         )

@@ -31,7 +31,7 @@ def list_all(home: Path | None) -> None:
         async with yard.database.reading() as tx:
             return await accounts.all_of_them(tx)
 
-    amounts = ("USD", "bundled", "DIEM today", "DIEM a day", "held")
+    amounts = ("USD", "line", "bundled", "DIEM today", "DIEM a day", "held")
     table = Table("account", "billing", "tier", box=None)
     for heading in ("weight", "cap", *amounts, "keys"):
         table.add_column(heading, justify="right")
@@ -153,6 +153,7 @@ def _figures(row: Statement) -> list[str]:
         str(row.weight),
         "none" if row.cap is None else str(row.cap),
         usd,
+        "none" if row.line_micros is None else usd_text(row.line_micros),
         *(usd_text(amount) for amount in micros_of),
         str(row.keys),
     ]

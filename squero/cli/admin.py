@@ -16,7 +16,7 @@ from squero.cli.database import answered, open_database
 from squero.cli.records import cell, moment, show, utf8, work
 from squero.domain import keys, upkeep
 from squero.domain.catalog import Catalog, CatalogError
-from squero.domain.ledger import Audit
+from squero.domain.ledger import Audit, Total
 from squero.domain.yard import Yard
 from squero.money import usd_text
 from squero.store.migrate import migrate as migrate_database
@@ -85,11 +85,7 @@ def check_ledger(home: Path | None) -> None:
     found = work(home, upkeep.audit)
     for line in _wrongs(found):
         print(line)
-    totals = found.totals
-    print(
-        f"{totals.balances} balances, {totals.transfers} transfers:"
-        f" {usd_text(totals.revenue_micros)} USD earned, {usd_text(totals.held_micros)} USD held."
-    )
+    print(_looked_at(found.totals))
     if not found.in_order:
         raise SystemExit(1)
     print("The books are in order.")
@@ -129,6 +125,17 @@ def _catalog(home: Path | None) -> Catalog:
         return load_catalog(load_settings(home))
     except CatalogError as error:
         refuse(str(error))
+
+
+def _looked_at(totals: Sequence[Total]) -> str:
+    balances = sum(total.balances for total in totals)
+    transfers = sum(total.transfers for total in totals)
+    amounts = (
+        f"{usd_text(total.revenue_micros)} {total.currency} earned,"
+        f" {usd_text(total.held_micros)} {total.currency} held"
+        for total in totals
+    )
+    return f"{balances} balances, {transfers} transfers: {', '.join(amounts)}."
 
 
 def _wrongs(found: Audit) -> Iterator[str]:

@@ -59,6 +59,8 @@ class Statement:
     cap: int | None
     diem_micros: int
     usd_micros: int
+    line_micros: int | None
+    """How far it may go before it pays, which is within `usd_micros`; None unless postpaid."""
     bundled_micros: int
     diem_left_micros: int
     held_micros: int
@@ -125,6 +127,7 @@ async def set_tier(tx: Tx, account: Account, tier: str) -> None:
 
 async def set_share(tx: Tx, account: Account, weight: int, cap: int | None) -> None:
     """Its weight in every lane, and how many of its jobs may render at once in one."""
+    await tx.run("accounts.lock", account_id=account.id)
     await tx.run("accounts.set_share", account_id=account.id, weight=weight, cap=cap)
 
 

@@ -1,11 +1,10 @@
 """A customer's verbs: quote, queue, retrieve, complete, cancel.
 
-Each that changes anything is one transaction. Rows are locked in one order everywhere: the
-generation, the share, the balance.
+What one changes it changes at once, in a transaction or, as `queue` does, in a statement. Rows are
+locked in one order everywhere: the generation, the share, the balance, the key's spending.
 """
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -32,7 +31,6 @@ from squero.errors import (
     TooManyQueued,
 )
 from squero.media.fetch import Cover, uncounted
-from squero.store.db import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,10 @@ class _Repeated(Refused):
     """Another call under the same Idempotency-Key was first."""
 
 
+class _NotTaken(Exception):
+    """No job was made, and nothing is locked any more; says why."""
+
+
 def quote(yard: Yard, request: VideoRequest) -> int:
     """The price in micros: what queueing the same request charges."""
     model = yard.catalog.find(request.model)
@@ -64,7 +66,7 @@ async def queue(
     key: str | None,
     cover: Cover = uncounted,
 ) -> Queued:
-    """Take a job: inputs looked into and sealed, then row, share and hold in one transaction.
+    """Take a job: inputs looked into and sealed, then row, share and hold in one statement.
 
     Whatever can be refused without its inputs is refused before one of them is fetched; `cover`
     makes room for the bytes that are.
@@ -137,30 +139,38 @@ async def _first(yard: Yard, caller: Caller, call: Once) -> Queued | None:
 
 
 async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
-    terms = {"weight": caller.weight, "cap": caller.cap, **vars(new)}
-    terms["queued_limit"] = yard.settings.queued_per_account
-    # The statement is whole by itself; with a key there are two.
-    async with yard.database.transaction() if call else yard.database.reading() as tx:
-        if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
-            raise _Repeated
-        for _ in range(_TRIES):
-            if await tx.value("generations.queue", **terms) is not None:
-                break
-            await _make_room(tx, await tx.value("generations.queue_refusal", **terms), terms)
-        else:
-            raise AtCapacity
+    for _ in range(_TRIES):
+        try:
+            await _take(yard, caller, call, new)
+            break
+        except _NotTaken as refusal:
+            await _make_room(yard, refusal.args[0], new)
+    else:
+        raise AtCapacity
     # The job is there, whatever becomes of the news: claims look again by themselves.
     with suppress(OperationalError):
         await yard.news.ask(new.lane)
 
 
-async def _make_room(tx: Tx, refusal: str, terms: Mapping[str, object]) -> None:
+async def _take(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
+    terms = {**vars(new), "queued_limit": yard.settings.queued_per_account}
+    # The statement is whole by itself; with a key there are two.
+    async with yard.database.transaction() if call else yard.database.reading() as tx:
+        if call and not await idempotency.remember(tx, caller.account_id, call, new.queue_id):
+            raise _Repeated
+        if await tx.value("generations.queue", **terms) is None:
+            raise _NotTaken(await tx.value("generations.queue_refusal", **terms))
+
+
+async def _make_room(yard: Yard, refusal: str, new: Job) -> None:
     """Do what was missing for a job to be taken, or raise why it is not."""
     match refusal:
-        case "no_share":
-            await tx.run("shares.open", **terms)
-        case "no_epoch":
-            await tx.run("ledger.refill", **terms)
+        case "no_share" | "no_epoch":
+            # By itself: who waits here for another must not hold the share that it waits for.
+            async with yard.database.reading() as tx:
+                await tx.run(
+                    "shares.open" if refusal == "no_share" else "ledger.refill", **vars(new)
+                )
         case "no_key":
             raise AuthenticationFailed
         case "crowded":

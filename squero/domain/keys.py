@@ -16,11 +16,11 @@ from typing import Literal
 from uuid import UUID
 
 from squero.domain.fresh import Fresh
+from squero.domain.limits import Allowance
 from squero.errors import (
     AuthenticationFailed,
     KeyNotFound,
     ModelNotAllowed,
-    RateLimited,
     TooManyKeys,
 )
 from squero.media.keyring import Keyring
@@ -50,8 +50,6 @@ class Caller:
     account_id: UUID
     billing: str
     tier: str
-    weight: int
-    cap: int | None
     usd_micros: int
     diem_micros: int
     today: date
@@ -106,6 +104,7 @@ _CHANGEABLE = ("description", *Terms.__dataclass_fields__)
 @dataclass(frozen=True, slots=True)
 class _Room:
     lately: int
+    reset_seconds: float
     in_force: int
 
 
@@ -167,15 +166,19 @@ async def create(
     return key_id, key
 
 
-async def make_room(tx: Tx, account_id: UUID) -> None:
-    """Let the account make one more key in this transaction; raises RateLimited, TooManyKeys."""
-    await tx.run("keys.lock_account", account_id=account_id)
-    room = await tx.one(_Room, "keys.room", account_id=account_id)
-    assert room is not None
-    if room.lately >= MOST_A_MINUTE:
-        raise RateLimited
-    if room.in_force >= MOST_IN_FORCE:
+async def room(tx: Tx, account_id: UUID) -> Allowance:
+    """What is left of the account's new keys, with the one that this transaction makes.
+
+    Raises TooManyKeys.
+    """
+    await tx.run("keys.lock_room", account_id=account_id)
+    found = await tx.one(_Room, "keys.room", account_id=account_id)
+    assert found is not None
+    allowed = found.lately < MOST_A_MINUTE
+    if allowed and found.in_force >= MOST_IN_FORCE:
         raise TooManyKeys
+    left = max(0, MOST_A_MINUTE - found.lately - 1)
+    return Allowance(allowed, MOST_A_MINUTE, left, math.ceil(time.time() + found.reset_seconds))
 
 
 async def find_all(

@@ -1,8 +1,7 @@
 """The ledger: hold at queue, capture at success, release at failure; each at most once.
 
-The hold is part of the statement that queues. Every function takes the transaction of the verb
-that it is part of. `docs/money.md` tells how an
-account is reconciled by hand.
+The hold is part of the statement that queues. Every function takes the transaction of the verb that
+it is part of. `docs/money.md` tells how an account is reconciled by hand.
 """
 
 from collections.abc import Sequence
@@ -64,13 +63,14 @@ class Miscounted:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """What was looked at."""
+class Total:
+    """What was looked at of a currency."""
 
+    currency: str
+    balances: int
     transfers: int
     revenue_micros: int
     held_micros: int
-    balances: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Audit:
     unsettled: Sequence[Unsettled]
     miscounts: Sequence[Miscount]
     miscounted: Sequence[Miscounted]
-    totals: Totals
+    totals: Sequence[Total]
 
     @property
     def in_order(self) -> bool:
@@ -126,12 +126,10 @@ async def release(tx: Tx, queue_id: UUID) -> None:
 
 async def audit(tx: Tx) -> Audit:
     """Recompute every balance and every share, and name what does not add up."""
-    totals = await tx.one(Totals, "ledger.totals")
-    assert totals is not None
     return Audit(
         differences=await tx.all(Difference, "ledger.differences"),
         unsettled=await tx.all(Unsettled, "ledger.unsettled"),
         miscounts=await tx.all(Miscount, "shares.differences"),
         miscounted=await tx.all(Miscounted, "ledger.miscounted"),
-        totals=totals,
+        totals=await tx.all(Total, "ledger.totals"),
     )

@@ -23,14 +23,13 @@ from squero.wire.issues import own
 
 MOST_LIMIT = 9_999_999_999
 """The largest limit, in whole units of its currency."""
-_EXACT_BELOW_MICROS = 2**33 * MICROS_PER_USD  # from here a JSON number cannot tell micros apart
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT = re.compile(_DATE.pattern + r"T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 _MOST_MODELS = 1000
 
 
 def _micros(value: object) -> int | None:
-    """The micros of a JSON number; None is no limit."""
+    """The nearest micros of a JSON number, as clients compute them; None is no limit."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -39,10 +38,7 @@ def _micros(value: object) -> int | None:
         raise own("Number must be greater than or equal to 0", "too_small")
     if value > MOST_LIMIT:
         raise own(f"Number must be less than or equal to {MOST_LIMIT}", "too_big")
-    micros = Decimal(repr(value)) * MICROS_PER_USD
-    if micros % MICROS_PER_USD and (micros % 1 or micros >= _EXACT_BELOW_MICROS):
-        raise own("Number must have at most six decimals")
-    return int(micros)
+    return round(Decimal(repr(value)) * MICROS_PER_USD)
 
 
 def _moment(value: object) -> datetime | None:

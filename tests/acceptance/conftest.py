@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,13 @@ import httpx
 import psycopg
 import pytest
 
+from squero.app import open_yard
+from squero.domain import accounts, keys
+from squero.domain.accounts import Account
+from squero.domain.keys import KeyType, Terms
+from squero.domain.ledger import Currency
+from squero.domain.yard import Yard
+from squero.settings import Settings
 from squero.store import embedded
 
 PATIENCE_SECONDS = 60.0
@@ -199,6 +206,16 @@ class Server(Process):
         finally:
             cluster.stop()
 
+    @asynccontextmanager
+    async def yard(self) -> AsyncIterator[Yard]:
+        """What its operator's commands work with, for what would take too many of them."""
+        cluster = embedded.start(self.home)
+        try:
+            async with open_yard(Settings(home=self.home), cluster.url) as yard:
+                yield yard
+        finally:
+            cluster.stop()
+
 
 class Customer:
     """Somebody with a key, who calls the API as any client of the hosted one does."""
@@ -240,6 +257,24 @@ class Customer:
         answer = self.settled(job)
         assert answer.headers["content-type"] == "video/mp4", answer.text
         return answer.content
+
+
+async def open_account(
+    server: Server,
+    micros: Mapping[Currency, int] | None = None,
+    kind: KeyType = "INFERENCE",
+    terms: Terms | None = None,
+) -> tuple[Account, str]:
+    """A new account with so much of each currency, unmetered without any, and a key of it."""
+    async with server.yard() as yard, yard.database.transaction() as tx:
+        account, _ = await accounts.find_or_open(tx, None, "prepaid" if micros else "unmetered")
+        for currency, amount in (micros or {}).items():
+            if currency == "DIEM":
+                await accounts.set_diem(tx, account, amount)
+            else:
+                await accounts.top_up(tx, account, amount, currency)
+        _, key = await keys.create(tx, yard.keyring, account.id, kind, "", terms or Terms())
+    return account, key
 
 
 def environment() -> dict[str, str]:

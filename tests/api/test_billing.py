@@ -154,7 +154,9 @@ class TestBalance:
 
     async def test_of_every_currency(self, payer, grant):
         await grant(payer, 2_500_001, 100)
-        assert (await payer.get("balance")).json() == {
+        answer = await payer.get("balance")
+        assert answer.headers["x-venice-balance-diem"] == "2.500001"
+        assert answer.json() == {
             "canConsume": True,
             "consumptionCurrency": "DIEM",
             "balances": {"diem": 2.500001, "usd": 1, "bundledCredits": 0.0001},

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -320,7 +321,11 @@ class TestCreate:
             await admin.make()
         answer = await admin.call("POST", json=NEW)
         assert (answer.status_code, answer.json()) == (429, {"error": "Rate limit exceeded"})
-        assert answer.headers["retry-after"] == "60"
+        assert 1 <= int(answer.headers["retry-after"]) <= 61
+        assert answer.headers["x-ratelimit-limit-requests"] == "20"
+        assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+        reset = int(answer.headers["x-ratelimit-reset-requests"])
+        assert 0 <= reset - time.time() <= 61
         await other.make()
         for key in await admin.listed():  # deleting gives none back
             if key["description"] != "first":
@@ -328,6 +333,23 @@ class TestCreate:
         assert (await admin.call("POST", json=NEW)).status_code == 429
         await sql("UPDATE keys SET created_at = created_at - interval '1 minute'")
         await admin.make()
+
+    async def test_tells_how_many_are_left(self, admin):
+        lefts = [
+            (await admin.call("POST", json=NEW)).headers["x-ratelimit-remaining-requests"]
+            for _ in range(3)
+        ]
+        assert lefts == ["18", "17", "16"]
+
+    async def test_one_too_many_is_in_the_log(self, admin):
+        for _ in range(19):
+            await admin.make()
+        assert (await admin.call("POST", json=NEW)).status_code == 429
+        async with asyncio.timeout(5):  # written in the background
+            while not (entries := await admin.listed("/rate_limits/log")):
+                await asyncio.sleep(0.01)
+        (entry,) = entries
+        assert (entry["modelId"], entry["rateLimitType"]) == ("endpoint:api/v1/api_keys", "RPM")
 
     async def test_twenty_a_minute_at_once(self, admin):
         answers = await asyncio.gather(*(admin.call("POST", json=NEW) for _ in range(40)))

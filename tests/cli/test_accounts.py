@@ -80,13 +80,16 @@ class TestList:
         squero("accounts", "cap", "marina", "2")
         squero("accounts", "diem", "marina", "1.5")
         squero("credit", "marina", "0.25", "--bundled")
+        squero("credit", "acme", "5")
         squero("keys", "create", "--account", "marina")
         heading, *lines = [line.split() for line in squero("accounts", "list")[0].splitlines()]
-        assert heading[:5] == ["account", "billing", "tier", "weight", "cap"]
+        assert " ".join(heading) == (
+            "account billing tier weight cap USD line bundled DIEM today DIEM a day held keys"
+        )
         assert [" ".join(line) for line in lines] == [
-            "acme postpaid paid 1 none 50 0 0 0 0 0",
-            "lab unmetered paid 1 none unmetered 0 0 0 0 0",
-            "marina prepaid partner 5 2 2.5 0.25 1.5 1.5 0 1",
+            "acme postpaid paid 1 none 55 50 0 0 0 0 0",
+            "lab unmetered paid 1 none unmetered none 0 0 0 0 0",
+            "marina prepaid partner 5 2 2.5 none 0.25 1.5 1.5 0 1",
         ]
 
     def test_of_nobody(self, squero: Run) -> None:

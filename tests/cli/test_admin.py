@@ -60,8 +60,24 @@ class TestLedger:
     def test_in_order(self, squero: Run) -> None:
         squero("accounts", "create", "marina", "--prepaid", "1")
         out, _ = squero("ledger", "check")
-        assert "0 USD earned, 0 USD held" in out
+        assert out.startswith("1 balances, 1 transfers: 0 USD earned, 0 USD held.\n")
         assert out.endswith("The books are in order.\n")
+
+    def test_by_currency(self, squero: Run, database_url: str) -> None:
+        squero("accounts", "create", "marina", "--prepaid", "1")
+        squero("credit", "marina", "2", "--bundled")
+        with psycopg.connect(database_url) as database:
+            database.execute(
+                "INSERT INTO transfers"
+                " (id, account_id, currency, from_book, to_book, amount_micros)"
+                " SELECT money, id, money, 'funding', 'revenue', micros"
+                " FROM accounts, (VALUES ('USD', 30000), ('BUNDLED_CREDITS', 4)) t (money, micros)"
+            )
+        out, _ = squero("ledger", "check")
+        assert out.splitlines()[0] == (
+            "2 balances, 4 transfers: 0.000004 BUNDLED_CREDITS earned, 0 BUNDLED_CREDITS held,"
+            " 0.03 USD earned, 0 USD held."
+        )
 
     def test_a_balance_that_does_not_add_up(self, squero: Run, database_url: str) -> None:
         squero("accounts", "create", "marina", "--prepaid", "1")

@@ -1,7 +1,6 @@
 """What these tests stand on: both PostgreSQLs, a look behind the verbs, and a clock that moves."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from squero.domain import attempt, generation, keys
+from squero.domain import accounts, attempt, generation, keys
 from squero.domain.catalog import VideoRequest
 from squero.domain.inputs import Sealing
 from squero.media.sealed import SealedWriter
@@ -84,8 +83,12 @@ class Play:
 
     async def queue(self, tenant, key=None, request=TEXT, **terms):
         """A job of the tenant's; `weight=…` and `cap=…` are the account's."""
-        caller = replace(tenant.caller, **terms)
-        return (await generation.queue(self.yard, caller, request, key)).queue_id
+        if terms:
+            async with self.yard.database.transaction() as tx:
+                await accounts.set_share(
+                    tx, tenant.account, terms.get("weight", 1), terms.get("cap")
+                )
+        return (await generation.queue(self.yard, tenant.caller, request, key)).queue_id
 
     async def claim(self, worker, warm=()):
         """The next job, or None."""

@@ -137,6 +137,36 @@ class TestTerms:
         assert (found.weight, found.cap) == (7, 3)
         assert await play.sql("SELECT weight, cap FROM shares") == [{"weight": 7, "cap": 3}]
 
+    async def test_the_share_of_later_work_whatever_its_caller_knew(self, play, change, tenant):
+        await play.queue(tenant)
+        await change(accounts.set_share, tenant.account, 7, 3)
+        await play.queue(tenant)  # by the same caller as before, as within its second
+        assert await play.sql("SELECT weight, cap FROM shares") == [{"weight": 7, "cap": 3}]
+
+    @pytest.mark.parametrize("first", ["job", "terms"])
+    async def test_the_share_that_a_first_job_opens_meanwhile(self, yard, play, tenant, first):
+        async def open_share(tx):
+            names = {"lane": "default", "account_id": tenant.account.id}
+            await tx.run("shares.open", **names)
+
+        async def set_share(tx):
+            await accounts.set_share(tx, tenant.account, 7, 3)
+
+        async def follow(verb):
+            async with yard.database.transaction() as tx:
+                await verb(tx)
+
+        leader, follower = (open_share, set_share)[:: 1 if first == "job" else -1]
+        async with yard.database.transaction() as tx:
+            await leader(tx)
+            following = asyncio.create_task(follow(follower))
+            asked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            async with asyncio.timeout(10):
+                while not await play.sql(asked + " AND datname = current_database()"):
+                    await asyncio.sleep(0.01)
+        await following
+        assert await play.sql("SELECT weight, cap FROM shares") == [{"weight": 7, "cap": 3}]
+
     async def test_a_cap_holds_at_once_and_until_it_is_lifted(self, play, change, tenant, worker):
         await play.rendering(tenant, worker)
         await play.queue(tenant)

@@ -188,6 +188,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(which=WHICH, shot=SHOTS)
     def die_while_queueing(self, which: int, shot: tuple[str, str]) -> None:
+        self._begin(self.keys[which])
         with dying(), pytest.raises((Crash, Refused)):
             self._queue(self.keys[which], shot, uuid4().hex)
 
@@ -202,8 +203,7 @@ class Books(RuleBasedStateMachine):
             with pytest.raises(AuthenticationFailed):
                 verb()
             return
-        if self.diem and self.today not in self.begun:
-            self.begun[self.today] = self.diem
+        self._begin(key)
         covering = [one for one in ORDER if self._covers(one, price)]
         allowed = [one for one in covering if self._allows(key, one, price)]
         if allowed:
@@ -215,6 +215,11 @@ class Books(RuleBasedStateMachine):
         else:
             with pytest.raises(InsufficientBalance):
                 verb()
+
+    def _begin(self, key: Key) -> None:
+        """The epoch begins with the first call that may be made, whatever becomes of the call."""
+        if self.diem and not key.revoked:
+            self.begun.setdefault(self.today, self.diem)
 
     def _covers(self, currency: str, price: int) -> bool:
         if self.billing == "unmetered":
@@ -317,8 +322,10 @@ class Books(RuleBasedStateMachine):
 
     @rule()
     def lose_the_workers(self) -> None:
-        for _ in range(2):  # the first look after a silence only begins to listen
-            self._pass(seconds=self.yard.settings.lease_seconds + 1)
+        seconds = self.yard.settings.lease_seconds
+        # The first look after a silence only begins to listen, for one lease length.
+        for pause in (seconds + 1, *[1] * (seconds + 1)):
+            self._pass(seconds=pause)
             self.run(attempt.reap(self.yard))
         for job in self._rendering():
             job.lost += 1

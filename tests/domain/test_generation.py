@@ -44,8 +44,12 @@ class TestQueue:
         assert len(await play.sql("SELECT 1 FROM generations")) == 3
         assert (await upkeep.audit(yard)).in_order
 
-    async def test_refused_leaves_nothing(self, play, open_tenant):
+    async def test_refused_leaves_nothing_but_an_empty_share(self, play, open_tenant):
         tenant = await open_tenant(credit_micros=PRICE - 1)
+        with pytest.raises(InsufficientBalance):
+            await play.queue(tenant, key="k")
+        (share,) = await play.sql("SELECT queued, running, waiting_us, virtual_us FROM shares")
+        assert set(share.values()) == {0}
         before = await play.world()
         with pytest.raises(InsufficientBalance):
             await play.queue(tenant, key="k")

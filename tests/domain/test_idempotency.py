@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from squero.domain import generation, idempotency, inputs, upkeep
+from squero.domain import accounts, generation, idempotency, inputs, upkeep
 from squero.domain.catalog import VideoRequest
 from squero.errors import InvalidRequest
 from squero.media.folder import Folder
@@ -78,6 +78,20 @@ class TestQueue:
         other = await open_tenant()
         assert await play.queue(tenant, "k") != await play.queue(other, "k")
         assert await play.queue(tenant, "k") != await play.queue(tenant, "l")
+
+    async def test_that_waits_for_its_epoch_holds_nothing(self, yard, play, tenant):
+        await play.queue(tenant)
+        async with yard.database.transaction() as tx:
+            await accounts.set_diem(tx, tenant.account, 1_000_000)
+        async with yard.database.transaction() as tx:
+            await tx.run("ledger.refill", account_id=tenant.account.id)
+            waiting = asyncio.create_task(play.queue(tenant, "k"))
+            asked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            async with asyncio.timeout(10):
+                while not await play.sql(asked + " AND datname = current_database()"):
+                    await asyncio.sleep(0.01)
+            assert await play.sql("SELECT 1 FROM shares FOR UPDATE NOWAIT")
+        assert (await play.row(await waiting))["currency"] == "DIEM"
 
     async def test_a_hundred_at_once_make_one_job(self, yard, play, tenant):
         answers = await asyncio.gather(

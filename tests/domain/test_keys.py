@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -15,7 +16,6 @@ from squero.errors import (
     AuthenticationFailed,
     KeyNotFound,
     ModelNotAllowed,
-    RateLimited,
     SpendLimitExceeded,
     TooManyKeys,
 )
@@ -103,23 +103,25 @@ class TestRoom:
     async def test_is_made_one_by_one(self, yard, account):
         async def make():
             async with yard.database.transaction() as tx:
-                await keys.make_room(tx, account.id)
-                await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
+                found = await keys.room(tx, account.id)
+                if found.allowed:
+                    await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
+                return found
 
-        done = await asyncio.gather(*(make() for _ in range(50)), return_exceptions=True)
-        assert sum(one is None for one in done) == keys.MOST_A_MINUTE
-        assert {type(one) for one in done} == {type(None), RateLimited}
+        done = await asyncio.gather(*(make() for _ in range(50)))
+        lefts = sorted((one.remaining for one in done if one.allowed), reverse=True)
+        assert lefts == list(range(19, -1, -1))
+        assert {one.remaining for one in done if not one.allowed} == {0}
 
     async def test_comes_back_with_time(self, yard, account, sql, pass_time):
         async with yard.database.transaction() as tx:
             for _ in range(keys.MOST_A_MINUTE):
                 await keys.create(tx, yard.keyring, account.id, "ADMIN", "")
-        async with yard.database.transaction() as tx:
-            with pytest.raises(RateLimited):
-                await keys.make_room(tx, account.id)
+            full = await keys.room(tx, account.id)
+        assert not full.allowed and 0 <= full.reset - time.time() <= 61
         await pass_time(60)
         async with yard.database.transaction() as tx:
-            await keys.make_room(tx, account.id)
+            assert (await keys.room(tx, account.id)).remaining == keys.MOST_A_MINUTE - 1
 
     async def test_of_those_that_expire(self, yard, account, sql, pass_time):
         later = datetime.now(UTC) + timedelta(hours=2)
@@ -130,16 +132,16 @@ class TestRoom:
         await pass_time(3600)
         async with yard.database.transaction() as tx:
             with pytest.raises(TooManyKeys):
-                await keys.make_room(tx, account.id)
+                await keys.room(tx, account.id)
         await pass_time(3601)
         async with yard.database.transaction() as tx:
-            await keys.make_room(tx, account.id)
+            await keys.room(tx, account.id)
             assert await keys.find_all(tx, account.id) == []
 
     async def test_does_not_wait_for_jobs(self, yard, account, make):
         caller = await make()
         async with yard.database.transaction() as tx:
-            await keys.make_room(tx, account.id)
+            await keys.room(tx, account.id)
             async with asyncio.timeout(5):
                 await generation.queue(yard, caller, TEXT, None)
 

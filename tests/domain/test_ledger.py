@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from prometheus_client import REGISTRY
 
+from squero import chores
 from squero.domain import accounts, generation, ledger, upkeep
 from squero.domain.accounts import AccountUnmetered
 
@@ -86,7 +88,35 @@ class TestAudit:
         await play.rendering(tenant, worker)
         found = await upkeep.audit(yard)
         assert found.in_order
-        assert (found.totals.transfers, found.totals.held_micros) == (2, PRICE)
+        (total,) = found.totals
+        assert (total.transfers, total.held_micros) == (2, PRICE)
+
+    async def test_totals_by_currency(self, yard, play, tenant, worker):
+        async with yard.database.transaction() as tx:
+            await accounts.set_diem(tx, tenant.account, 3 * PRICE)
+            await accounts.top_up(tx, tenant.account, 10 * PRICE, "BUNDLED_CREDITS")
+        await play.finish(worker, await play.rendering(tenant, worker))
+        await play.queue(tenant)
+        await play.queue(tenant)
+        found = await upkeep.audit(yard)
+        assert [
+            (one.currency, one.balances, one.transfers, one.revenue_micros, one.held_micros)
+            for one in found.totals
+        ] == [
+            ("DIEM", 1, 4, PRICE, PRICE),
+            ("BUNDLED_CREDITS", 1, 2, 0, PRICE),
+            ("USD", 1, 1, 0, 0),
+        ]
+
+    async def test_by_the_clock_is_what_the_metrics_show(self, yard, play, tenant):
+        def shown():
+            return REGISTRY.get_sample_value("squero_ledger_in_order")
+
+        await chores.audit(yard)
+        assert shown() == 1
+        await play.sql("UPDATE balances SET held_micros = held_micros + 1")
+        await chores.audit(yard)
+        assert shown() == 0
 
     async def test_a_tampered_balance(self, yard, play, tenant):
         await play.sql("UPDATE balances SET available_micros = available_micros + 1")

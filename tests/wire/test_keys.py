@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from squero.errors import InvalidRequest
 from squero.wire.issues import parse
 from squero.wire.keys import (
     ConsumptionLimit,
@@ -53,15 +52,18 @@ class TestAmounts:
         told = KeyLimits(usd=micros, diem=None).model_dump(mode="json")["usd"]
         assert limit(usd=told).usd == micros
 
-    @pytest.mark.parametrize("amount", [0.1234567, 1e-7, 1.0000001, 8589934592.5, 9e9 + 0.25])
-    def test_that_cannot_be_exact(self, amount):
-        with pytest.raises(InvalidRequest) as refused:
-            limit(usd=amount)
-        (issue,) = refused.value.issues
-        assert (issue.path, issue.message) == (
-            ("consumptionLimit", "usd"),
-            "Number must have at most six decimals",
-        )
+    @pytest.mark.parametrize(
+        ("amount", "micros"),
+        [
+            (0.1 + 0.2, 300_000),
+            (4.35 * 100, 435_000_000),
+            (0.1234567, 123_457),
+            (1e-7, 0),
+            (8589934592.5, 8_589_934_592_500_000),
+        ],
+    )
+    def test_that_a_client_computed_are_rounded(self, amount, micros):
+        assert limit(usd=amount).usd == micros
 
     def test_of_zero_are_not_without_limit(self):
         assert (limit(usd=0, diem=-0.0).usd, limit(usd=0, diem=-0.0).diem_micros) == (0, 0)

@@ -19,6 +19,10 @@ ON CONFLICT DO NOTHING;
 -- yet today is what the epoch begins with.
 SELECT a.name, a.billing, a.tier, a.weight, a.cap, a.diem_micros,
        coalesce(usd.available_micros, 0) AS usd_micros,
+       CASE a.billing WHEN 'postpaid' THEN (
+           SELECT coalesce(sum(CASE from_book WHEN 'line' THEN amount_micros ELSE -amount_micros END), 0)
+           FROM transfers t WHERE t.account_id = a.id AND 'line' IN (from_book, to_book))::bigint END
+           AS line_micros,
        coalesce(bundled.available_micros, 0) AS bundled_micros,
        coalesce(diem.available_micros, a.diem_micros) AS diem_left_micros,
        (SELECT coalesce(sum(held_micros), 0)::bigint FROM balances b WHERE b.account_id = a.id)
@@ -31,13 +35,14 @@ LEFT JOIN balances diem ON diem.account_id = a.id AND diem.epoch = squero_today(
 ORDER BY a.name;
 
 -- name: lock
+-- Whoever changes an account's terms waits here; its jobs do not, except the first in a lane.
 SELECT FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE;
 
 -- name: set_tier
 UPDATE accounts SET tier = %(tier)s WHERE id = %(account_id)s;
 
 -- name: set_share
--- Also of the work that waits already.
+-- Also of the work that waits already; the account is locked.
 WITH changed AS (
     UPDATE accounts SET weight = %(weight)s, cap = %(cap)s WHERE id = %(account_id)s RETURNING id
 )

@@ -72,7 +72,6 @@ WITH share AS (
 ), shared AS (
     UPDATE shares s
     SET queued = s.queued + 1, waiting_us = s.waiting_us + %(estimate_us)s,
-        weight = %(weight)s, cap = %(cap)s,
         virtual_us = CASE WHEN s.queued > 0 OR s.running > 0 THEN s.virtual_us
                      ELSE greatest(s.virtual_us, (SELECT virtual_us FROM clock)) END
     FROM held WHERE s.lane = %(lane)s AND s.account_id = held.account_id

@@ -1,15 +1,19 @@
 -- Keys: who calls. Only a keyed hash of a key is stored.
 
--- name: lock_account
--- Who makes keys of an account within its limits waits here; nothing else does.
-SELECT FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE;
+-- name: lock_room
+-- Who makes keys of an account goes one after another; nobody else waits, not a first job either.
+SELECT pg_advisory_xact_lock(hashtext('squero keys ' || %(account_id)s::text));
 
 -- name: room
--- How many keys the account made in the last minute, and how many it has in force.
-SELECT count(*) FILTER (WHERE created_at > squero_now() - interval '1 minute') AS lately,
+-- How many keys the account made in the last minute, when the first of them is a minute old, and how
+-- many it has in force.
+SELECT count(*) FILTER (WHERE age < interval '1 minute') AS lately,
+       extract(epoch FROM interval '1 minute' - coalesce(
+           max(age) FILTER (WHERE age < interval '1 minute'), '0'))::float8 AS reset_seconds,
        count(*) FILTER (WHERE revoked_at IS NULL
            AND (expires_at IS NULL OR expires_at > squero_now())) AS in_force
-FROM keys WHERE account_id = %(account_id)s;
+FROM keys CROSS JOIN LATERAL (SELECT squero_now() - created_at AS age) AS since
+WHERE account_id = %(account_id)s;
 
 -- name: create
 WITH created AS (
@@ -77,7 +81,7 @@ RETURNING hash;
 -- The caller behind a key that is in force, with the balances that its answers report. That the key
 -- was used is noted once a minute.
 WITH caller AS (
-    SELECT k.id AS key_id, k.type, k.models, a.id AS account_id, a.billing, a.tier, a.weight, a.cap,
+    SELECT k.id AS key_id, k.type, k.models, a.id AS account_id, a.billing, a.tier,
            coalesce(usd.available_micros, 0) AS usd_micros,
            coalesce(diem.available_micros, a.diem_micros) AS diem_micros,
            squero_today() AS today,

@@ -141,9 +141,16 @@ ORDER BY g.created_at
 LIMIT 100;
 
 -- name: totals
-SELECT count(*) AS transfers,
-       coalesce(sum(amount_micros) FILTER (WHERE to_book = 'revenue'), 0)::bigint
-           AS revenue_micros,
-       (SELECT coalesce(sum(held_micros), 0)::bigint FROM balances) AS held_micros,
-       (SELECT count(*) FROM balances) AS balances
-FROM transfers;
+-- What there is of each currency that anybody has, and of USD.
+SELECT currency, coalesce(b.balances, 0) AS balances, coalesce(t.transfers, 0) AS transfers,
+       coalesce(t.revenue_micros, 0) AS revenue_micros, coalesce(b.held_micros, 0) AS held_micros
+FROM unnest('{DIEM,BUNDLED_CREDITS,USD}'::text[]) WITH ORDINALITY AS known (currency, place)
+LEFT JOIN (
+    SELECT currency, count(*) AS balances, sum(held_micros)::bigint AS held_micros
+    FROM balances GROUP BY currency) b USING (currency)
+LEFT JOIN (
+    SELECT currency, count(*) AS transfers,
+           sum(amount_micros) FILTER (WHERE to_book = 'revenue')::bigint AS revenue_micros
+    FROM transfers GROUP BY currency) t USING (currency)
+WHERE currency = 'USD' OR b.balances > 0
+ORDER BY place;

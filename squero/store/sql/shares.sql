@@ -1,8 +1,10 @@
 -- Fair queueing by virtual time: it is charged when work starts, not when it is queued.
 
 -- name: open
--- An account's share of a lane, before its first job there.
-INSERT INTO shares (lane, account_id, weight) VALUES (%(lane)s, %(account_id)s, %(weight)s)
+-- An account's share of a lane, before its first job there. Waits for whoever changes its terms, and
+-- they for it: `accounts.set_share` reaches every share there is.
+INSERT INTO shares (lane, account_id, weight, cap)
+SELECT %(lane)s, id, weight, cap FROM accounts WHERE id = %(account_id)s FOR SHARE
 ON CONFLICT (lane, account_id) DO NOTHING;
 
 -- name: leave
