@@ -1,28 +1,24 @@
 """The gate: who calls and how often, settled before a byte of the body is read.
 
-Each route is one of these ASGI applications. What it learns for the answer's headers it leaves in
-the scope, where `squero.app` finds it also when the handler refuses.
+Each route is one of these ASGI applications. What it learns for the answer's headers it tells the
+Reply, which sends them also when the handler refuses.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from squero.api.head import Header
 from squero.api.house import House
+from squero.api.reply import REPLY
 from squero.domain.keys import Caller, Worker, find_worker
 from squero.domain.limits import Allowance, EndpointClass
 from squero.errors import AuthenticationFailed, RateLimited
 from squero.money import UNMETERED_USD, usd_text
-
-HEADERS = "squero.headers"
-"""The scope's key for headers that any answer to this request gets, as they are sent."""
-
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 OpenAnswer: TypeAlias = Callable[[House, Request], Awaitable[Response]]
 KeyAnswer: TypeAlias = Callable[[House, Request, Caller], Awaitable[Response]]
@@ -53,11 +49,12 @@ class WithKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        caller = await self._house.callers.find(bearer(request.headers))
-        scope[HEADERS] += _balance_headers(caller)
+        caller = await self._house.callers.find(bearer(scope["headers"]))
+        headers = scope[REPLY].headers
+        headers += _balance_headers(caller)
         if self._endpoint is not None:
             allowance = await self._house.limits.hit(self._endpoint, caller.account_id)
-            scope[HEADERS] += _limit_headers(allowance)
+            headers += _limit_headers(allowance)
             if not allowance.allowed:
                 raise RateLimited
         response = await self._answer(self._house, request, caller)
@@ -74,26 +71,27 @@ class WithToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         yard = self._house.yard
-        worker = await find_worker(yard.database, yard.keyring, bearer(request.headers))
+        worker = await find_worker(yard.database, yard.keyring, bearer(scope["headers"]))
         response = await self._answer(self._house, request, worker)
         await response(scope, receive, send)
 
 
-def bearer(headers: Headers) -> str:
+def bearer(headers: Iterable[Header]) -> str:
     """The token of the Authorization header; raises AuthenticationFailed when there is none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    text = dict(headers).get(b"authorization", b"").decode("latin-1")
+    scheme, _, token = text.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise AuthenticationFailed
     return token.strip()
 
 
-def _balance_headers(caller: Caller) -> RawHeaders:
+def _balance_headers(caller: Caller) -> list[Header]:
     unmetered = caller.billing == "unmetered"
     usd = str(UNMETERED_USD) if unmetered else usd_text(caller.available_micros)
     return [(b"x-venice-balance-usd", usd.encode()), (b"x-venice-balance-diem", b"0")]
 
 
-def _limit_headers(allowance: Allowance) -> RawHeaders:
+def _limit_headers(allowance: Allowance) -> list[Header]:
     headers = [
         (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
         (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),

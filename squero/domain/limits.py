@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -40,11 +41,16 @@ class Limits:
         """Count a request, unless none is left."""
         item = self._items[endpoint]
         # What the library's fixed window does, with its count and its end from the same window.
-        key = item.key_for(endpoint, str(account_id))
+        key = _key(item, endpoint, account_id)
         count = await self._storage.incr(key, item.get_expiry())
         reset = await self._storage.get_expiry(key)
         left = max(0, item.amount - count)
         return Allowance(count <= item.amount, item.amount, left, math.ceil(reset))
+
+
+@lru_cache(maxsize=10_000)
+def _key(item: RateLimitItemPerMinute, endpoint: EndpointClass, account_id: UUID) -> str:
+    return item.key_for(endpoint, str(account_id))
 
 
 @dataclass(slots=True)
