@@ -1,29 +1,27 @@
 """The ASGI application: what lives as long as the process, and errors turned into bodies."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from importlib.resources import as_file, files
 
 import structlog
 from anyio import to_thread
-from prometheus_client import Counter, Histogram
 from psycopg import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from squero import chores
 from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
-from squero.api.gate import API, HEADERS, WHO
-from squero.api.head import marks
+from squero.api.gate import API, WHO
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
+from squero.api.reply import REPLY, Reply
 from squero.api.routes import Routes, template
 from squero.domain import attempt, catalog, policy
 from squero.domain.admission import Admission
@@ -51,7 +49,7 @@ from squero.media.fetch import Fetcher
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring, load_secret
 from squero.media.spool import Spool
-from squero.metrics import REQUESTS, SECONDS
+from squero.metrics import ANSWERS
 from squero.sandbox import Sandbox
 from squero.settings import Settings
 from squero.store.db import Database
@@ -145,24 +143,24 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        own = marks()
         scope["app"] = self
-        scope[HEADERS] = own + ANY_ORIGIN if scope["path"].startswith(API) else own
-        answer = _Answer(scope, send)
+        scope[REPLY] = reply = Reply(scope, send)
+        if scope["path"].startswith(API):
+            reply.headers += ANY_ORIGIN
         failure: Exception | None = None
         try:
-            await self._route(scope, receive, answer.send)
+            await self._route(scope, receive, reply.send)
         except ClientDisconnect:
             return
         except Exception as error:
             failure = error
             response = _refusal(error)
             # An answer that has begun cannot become another: uvicorn ends the connection.
-            if answer.status is None:
-                await response(scope, receive, answer.send)
-        answer.count()
-        if answer.status is not None and answer.status >= 400:
-            self._count_failure(scope, answer.status, failure)
+            if reply.status is None:
+                await response(scope, receive, reply.send)
+        ANSWERS.count(template(scope), reply.status, reply.seconds)
+        if reply.status is not None and reply.status >= 400:
+            self._count_failure(scope, reply.status, failure)
 
     def _count_failure(self, scope: Scope, status: int, failure: Exception | None) -> None:
         """Counts a failed request against whose it is, if it is of a kind that counts."""
@@ -180,43 +178,15 @@ class Application:
         return self._routes(scope, receive, send)
 
 
-class _Answer:
-    """One answer on its way out: gets its headers, and is counted."""
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self.status: int | None = None
-        self._scope = scope
-        self._send = send
-        self._began = time.perf_counter()
-        self._seconds = 0.0
-
-    def send(self, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._seconds = time.perf_counter() - self._began
-            message["headers"] = [*message["headers"], *self._scope[HEADERS]]
-        return self._send(message)
-
-    def count(self) -> None:
-        answers, seconds = _counters(template(self._scope), self.status)
-        answers.inc()
-        seconds.observe(self._seconds)
-
-
-@cache
-def _counters(path: str, status: int | None) -> tuple[Counter, Histogram]:
-    """What counts the answers of this kind: few kinds, and finding theirs costs a lock each."""
-    return REQUESTS.labels(path, status), SECONDS.labels(path)
-
-
 def _refusal(error: Exception) -> Response:
     match error:
         case Refused(retry_seconds=int(seconds)):
-            return refusal(error, {"retry-after": str(seconds)})
+            return refusal(error, [(b"retry-after", b"%d" % seconds)])
         case Refused():
             return refusal(error)
         case HTTPException(status_code=405):
-            return refusal(MethodNotAllowed(), error.headers)
+            allowed = (error.headers or {}).get("Allow", "")
+            return refusal(MethodNotAllowed(), [(b"allow", allowed.encode())])
         case OperationalError():
             log.error("the database is away", error=type(error).__name__)
             return refusal(AtCapacity("The service is temporarily unavailable. Please try again."))

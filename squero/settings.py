@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     body_limit_bytes: int = Field(default=35_000_000, ge=1_000)
     """The largest request body; more is 413."""
     body_bytes_in_flight: int = Field(default=560_000_000, ge=1_000)
-    """How many bytes of bodies are taken in at once; beyond it is 503.
+    """How many bytes of bodies and of what their URLs name come in at once; beyond it is 503.
 
     16 of the largest: decoded they are 420 MB, less than `min_free_bytes` leaves on the disk.
     """

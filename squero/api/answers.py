@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from anyio import to_thread
 from anyio.lowlevel import RunVar
@@ -13,30 +13,46 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from squero.api.http import ARRIVED
+from squero.api.head import Header
+from squero.api.http import LINE
+from squero.api.reply import REPLY, Reply
 from squero.errors import InvalidRequest, JobFailed, Refused
 from squero.media.sealed import SealedReader
 from squero.wire import issues
 
+_JSON: Final = (b"content-type", b"application/json")
 _LIMIT_RANGE: Final = 40
 _TURNS: Final = 2
 
 _turns_of_loop: RunVar[asyncio.Semaphore] = RunVar("download_turns")
 
 
-def answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+class Json(Response):
+    """JSON, all there already."""
+
+    def __init__(self, body: bytes, status: int = 200, headers: Sequence[Header] = ()) -> None:
+        self.status_code = status
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON, *headers]
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        reply: Reply = scope[REPLY]
+        return reply.whole(self.status_code, self.raw_headers, bytes(self.body))
+
+
+def answer(body: BaseModel, headers: Sequence[Header] = ()) -> Response:
     """A 200 with a JSON body."""
-    return Response(body.__pydantic_serializer__.to_json(body), 200, headers, "application/json")
+    return Json(body.__pydantic_serializer__.to_json(body), headers=headers)
 
 
-def refusal(refused: Refused, headers: Mapping[str, str] | None = None) -> Response:
+def refusal(refused: Refused, headers: Sequence[Header] = ()) -> Response:
     """The contract's error body."""
     body: dict[str, object] = {"error": refused.message}
     if isinstance(refused, InvalidRequest):
         body |= issues.body(refused.issues)
     if isinstance(refused, JobFailed):
         body["credits_refunded"] = refused.credits_refunded
-    return Response(json.dumps(body), refused.status, headers, "application/json")
+    return Json(json.dumps(body).encode(), refused.status, headers)
 
 
 class Bytes(Response):
@@ -112,8 +128,8 @@ def _turns() -> asyncio.Semaphore:
 
 async def _arrived(scope: Scope, receive: Receive) -> bool:
     """Whether the client has what was sent: a server takes it all, and tells nobody of a loss."""
-    if ARRIVED in scope:
-        return bool(await scope[ARRIVED]())
+    if LINE in scope:
+        return bool(await scope[LINE].arrived())
     return not await Request(scope, receive).is_disconnected()
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import answer
+from squero.api.head import Header
 from squero.api.house import House
 from squero.domain import usage
 from squero.domain.catalog import Catalog
@@ -79,12 +80,12 @@ async def list_usage(house: House, request: Request, caller: Caller) -> Response
     place = Pagination(
         limit=asked.limit, page=asked.page, total=total, total_pages=-(-total // asked.limit)
     )
-    headers = {
-        "x-pagination-limit": str(place.limit),
-        "x-pagination-page": str(place.page),
-        "x-pagination-total": str(place.total),
-        "x-pagination-total-pages": str(place.total_pages),
-    }
+    headers = [
+        (b"x-pagination-limit", b"%d" % place.limit),
+        (b"x-pagination-page", b"%d" % place.page),
+        (b"x-pagination-total", b"%d" % place.total),
+        (b"x-pagination-total-pages", b"%d" % place.total_pages),
+    ]
     data = [_entry(one) for one in entries]
     if _wants_csv(request):
         return _csv(data, "billing_usage.csv", headers)
@@ -105,7 +106,7 @@ async def usage_history(house: House, request: Request, caller: Caller) -> Respo
     if not _wants_csv(request):
         return answer(HistoryAnswer(data=data, next_cursor=cursor))
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:-3]
-    headers = {} if cursor is None else {"x-next-cursor": cursor}
+    headers = [] if cursor is None else [(b"x-next-cursor", cursor.encode())]
     return _csv(data, f"billing-usage-history-{now}Z.csv", headers)
 
 
@@ -161,9 +162,11 @@ def _wants_csv(request: Request) -> bool:
     return wanted["text/csv"] > wanted["application/json"]
 
 
-def _csv(data: Iterable[UsageEntry], name: str, headers: Mapping[str, str]) -> Response:
+def _csv(data: Iterable[UsageEntry], name: str, headers: Sequence[Header]) -> Response:
     disposition = {"content-disposition": f"attachment; filename={name}"}
-    return Response(csv_text(data), 200, {**headers, **disposition}, "text/csv")
+    response = Response(csv_text(data), 200, disposition, "text/csv")
+    response.raw_headers += headers
+    return response
 
 
 class _Totals(TypedDict):

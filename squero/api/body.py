@@ -81,6 +81,11 @@ class Document:
         """The same DataUrls, by where they stand."""
         self._portion = portion
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to let go of."""
+        return bool(self.media) or self._portion is not None
+
     async def aclose(self) -> None:
         """Lets go of the media, and of their part of the budget."""
         try:
@@ -116,7 +121,8 @@ async def read_request(
     try:
         return parse(kind, document.fields)
     finally:
-        await document.aclose()
+        if document.holds:
+            await document.aclose()
 
 
 def open_document(
@@ -125,7 +131,7 @@ def open_document(
     """The request's `read_document`."""
     return read_document(
         request.receive,
-        dict(request.headers.items()),
+        dict(request.scope["headers"]),
         limit_bytes=limit_bytes,
         spool=house.yard.spool,
         budget=house.budget,
@@ -135,7 +141,7 @@ def open_document(
 
 async def read_document(
     receive: Receive,
-    headers: Mapping[str, str],
+    headers: Mapping[bytes, bytes],
     *,
     limit_bytes: int,
     spool: Spool,
@@ -150,13 +156,13 @@ async def read_document(
     declared_bytes = check_headers(headers, limit_bytes=limit_bytes)
     message = None
     if declared_bytes <= UNCOUNTED_BYTES:
-        message = await _receive(receive, limit_bytes)
+        message = _part(await receive(), limit_bytes)
         if not message.get("more_body") and is_plain(message["body"]):
             return _document(message["body"], {})
     scanner, portion = Scanner(), Portion(budget, holder)
     try:
         portion.cover(declared_bytes)
-        message = message or await _receive(receive, limit_bytes)
+        message = message or _part(await receive(), limit_bytes)
         await _scan(message, receive, scanner, limit_bytes, spool, portion)
         return _document(scanner.json, scanner.payloads, portion)
     except BaseException:
@@ -179,18 +185,19 @@ def _document(
     return Document(fields, walk.media, portion)
 
 
-def check_headers(headers: Mapping[str, str], *, limit_bytes: int) -> int:
+def check_headers(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> int:
     """The declared length, 0 without one; raises UnsupportedContentType, and as `check_length`."""
-    _check_type(headers.get("content-type", ""))
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedContentType("Invalid content encoding. Send the body uncompressed")
-    return check_length(headers, limit_bytes=limit_bytes)
+    _check_form(headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity"))
+    return _length(headers.get(b"content-length", b"0"), limit_bytes)
 
 
 def check_length(headers: Mapping[str, str], *, limit_bytes: int) -> int:
     """The declared length, 0 without one; raises InvalidRequest, PayloadTooLarge."""
-    declared = headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdigit()):
+    return _length(headers.get("content-length", "0").encode("latin-1"), limit_bytes)
+
+
+def _length(declared: bytes, limit_bytes: int) -> int:
+    if not declared.isdigit():
         raise InvalidRequest([Issue((), "Invalid Content-Length")])
     if len(declared) > 18 or int(declared) > limit_bytes:
         raise PayloadTooLarge
@@ -198,18 +205,19 @@ def check_length(headers: Mapping[str, str], *, limit_bytes: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _check_type(content_type: str) -> None:
-    media_type, *parameters = content_type.lower().split(";")
+def _check_form(content_type: bytes, content_encoding: bytes) -> None:
+    media_type, *parameters = content_type.decode("latin-1").lower().split(";")
     charsets = [text.strip() for text in parameters if text.strip().startswith("charset")]
     if media_type.strip() != "application/json":
         raise UnsupportedContentType
     if not _UTF_8.issuperset(charsets):
         raise UnsupportedContentType("Invalid content type. The charset must be 'utf-8'")
+    if content_encoding.strip().lower() != b"identity":
+        raise UnsupportedContentType("Invalid content encoding. Send the body uncompressed")
 
 
-async def _receive(receive: Receive, left_bytes: int) -> Message:
-    """The next message with a part of the body, of at most so many bytes."""
-    message = await receive()
+def _part(message: Message, left_bytes: int) -> Message:
+    """The message with a part of the body, of at most so many bytes."""
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     if len(message.setdefault("body", b"")) > left_bytes:
@@ -238,7 +246,7 @@ async def _scan(
             await _in_thread(scanner.settle, spool)
         if not message.get("more_body"):
             break
-        message = await _receive(receive, limit_bytes - received_bytes)
+        message = _part(await receive(), limit_bytes - received_bytes)
     scanner.finish()
     if scanner.payloads:
         await _in_thread(scanner.settle, spool)

@@ -1,22 +1,23 @@
 """The gate: who calls and how often, settled before a byte of the body is read.
 
-Each route is one of these ASGI applications. What it learns for the answer's headers it leaves in
-the scope, where `squero.app` finds it also when the handler refuses.
+Each route is one of these ASGI applications. What it learns for the answer's headers it tells the
+Reply, which sends them also when the handler refuses.
 """
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from squero.api.addresses import origin
+from squero.api.head import Header
 from squero.api.house import House
+from squero.api.reply import REPLY
 from squero.domain.catalog import Model
 from squero.domain.keys import Caller, Worker, find_worker
 from squero.domain.limits import Allowance, EndpointClass
@@ -28,11 +29,6 @@ API = "/api/v1/"
 
 WHO = "squero.who"
 """The scope's key for whose failure it is when the call fails: an account or an address."""
-
-HEADERS = "squero.headers"
-"""The scope's key for headers that any answer to this request gets, as they are sent."""
-
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 OpenAnswer: TypeAlias = Callable[[House, Request], Awaitable[Response]]
 KeyAnswer: TypeAlias = Callable[[House, Request, Caller], Awaitable[Response]]
@@ -65,8 +61,8 @@ class WithKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        caller = await self._find(request)
-        scope[HEADERS] += _balance_headers(caller)
+        caller = await self._find(scope)
+        scope[REPLY].headers += _balance_headers(caller)
         _see(self._house, scope, caller)
         if self._endpoint is not None:
             allowance = await self._house.limits.hit(self._endpoint, caller.account_id, caller.tier)
@@ -74,10 +70,10 @@ class WithKey:
         response = await self._answer(self._house, request, caller)
         await response(scope, receive, send)
 
-    async def _find(self, request: Request) -> Caller:
-        house, scope = self._house, request.scope
+    async def _find(self, scope: Scope) -> Caller:
+        house = self._house
         try:
-            return await house.callers.find(bearer(request.headers))
+            return await house.callers.find(bearer(scope["headers"]))
         except AuthenticationFailed:
             _see(house, scope, origin(scope, house.yard.settings.trusted_proxies))
             raise
@@ -100,7 +96,7 @@ class WithToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         yard = self._house.yard
-        worker = await find_worker(yard.database, yard.keyring, bearer(request.headers))
+        worker = await find_worker(yard.database, yard.keyring, bearer(scope["headers"]))
         response = await self._answer(self._house, request, worker)
         await response(scope, receive, send)
 
@@ -118,8 +114,8 @@ async def count_model(house: House, scope: Scope, caller: Caller, model: Model) 
     """
     allowance = await house.limits.hit_model(model, caller.account_id)
     if allowance is not None:
-        headers = scope[HEADERS]
-        scope[HEADERS] = [one for one in headers if not one[0].startswith(b"x-ratelimit-")]
+        headers = scope[REPLY].headers
+        headers[:] = [one for one in headers if not one[0].startswith(b"x-ratelimit-")]
         allow(house, scope, caller, model.id, allowance)
 
 
@@ -137,7 +133,7 @@ def _see(house: House, scope: Scope, who: Caller | str) -> None:
 
 def allow(house: House, scope: Scope, caller: Caller, what: str, allowance: Allowance) -> None:
     """Puts what is left into the headers of the answer; raises RateLimited."""
-    scope[HEADERS] += _limit_headers(allowance)
+    scope[REPLY].headers += _limit_headers(allowance)
     if not allowance.allowed:
         house.refusals.note(caller, what, "RPM")
         refused = RateLimited()
@@ -150,22 +146,23 @@ def place(scope: Scope) -> str:
     return f"endpoint:{scope['root_path'][1:]}{scope['route'].path}"
 
 
-def bearer(headers: Headers) -> str:
+def bearer(headers: Iterable[Header]) -> str:
     """The token of the Authorization header; raises AuthenticationFailed when there is none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    text = dict(headers).get(b"authorization", b"").decode("latin-1")
+    scheme, _, token = text.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise AuthenticationFailed
     return token.strip()
 
 
-def _balance_headers(caller: Caller) -> RawHeaders:
+def _balance_headers(caller: Caller) -> list[Header]:
     unmetered = caller.billing == "unmetered"
     usd = str(UNMETERED_USD) if unmetered else usd_text(caller.usd_micros)
     diem = usd_text(caller.diem_micros)
     return [(b"x-venice-balance-usd", usd.encode()), (b"x-venice-balance-diem", diem.encode())]
 
 
-def _limit_headers(allowance: Allowance) -> RawHeaders:
+def _limit_headers(allowance: Allowance) -> list[Header]:
     return [
         (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
         (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),

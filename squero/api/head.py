@@ -1,7 +1,7 @@
 """Heads: which requests are refused for theirs, and what those of all answers hold."""
 
 import json
-import os
+import random
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -36,6 +36,7 @@ _ONCE: Final = (
     b"authorization",
 )
 _VERSION: Final = (b"x-venice-version", __version__.encode())
+_ids: Final = random.Random()  # noqa: S311 - an id keeps no secret
 
 
 class RefusedHead(Exception):
@@ -69,7 +70,15 @@ def size(header: Header) -> int:
 
 def marks() -> list[Header]:
     """What every answer carries: an id of its own, and our version."""
-    return [(b"cf-ray", os.urandom(8).hex().encode()), _VERSION]
+    return [(b"cf-ray", b"%016x" % _ids.getrandbits(64)), _VERSION]
+
+
+def whole(line: bytes, headers: Sequence[Header], body: bytes) -> bytes:
+    """An answer as it is sent; raises ValueError when a header would be more than one line."""
+    lines = b"\r\n".join([b": ".join(header) for header in headers])
+    if not lines.count(b"\n") == lines.count(b"\r") == len(headers) - 1:
+        raise ValueError("A header holds the end of a line")
+    return b"".join((line, lines, b"\r\n\r\n", body))
 
 
 def refused(refusal: Refusal) -> bytes:
@@ -86,5 +95,4 @@ def refused(refusal: Refusal) -> bytes:
         *marks(),
         *ANY_ORIGIN,
     ]
-    line = f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
-    return line + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body
+    return whole(f"HTTP/1.1 {status} {status.phrase}\r\n".encode(), headers, body)

@@ -4,22 +4,34 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from squero.api import head
 from squero.api.flow import Flow, Rest, framing, unacknowledged
-from squero.api.head import MALFORMED, STOPPING, TIMED_OUT, TOO_MANY_HEADERS, Refusal, RefusedHead
+from squero.api.head import (
+    MALFORMED,
+    STOPPING,
+    TIMED_OUT,
+    TOO_MANY_HEADERS,
+    Header,
+    Refusal,
+    RefusedHead,
+)
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may wait between two requests."""
 
-ARRIVED = "squero.arrived"
-"""The scope's key for `Protocol.arrived`: not every server that may call us has it."""
+LINE = "squero.line"
+"""The scope's key for the request's Protocol: not every server that may call us has one."""
 
 
 def config(app: Any, **options: Any) -> uvicorn.Config:
@@ -83,6 +95,31 @@ class Protocol(HttpToolsProtocol):
         self._refusal = MALFORMED
         self._awaited = self._ended = self._took_all = False
 
+    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Writes all of the running request's answer at once; False: send it as ASGI has it.
+
+        That is where it is not that simple: the connection ends with it, the client has left, does
+        not read, waits for a 100 or asks for the head alone. Raises ValueError for a header of more
+        than one line.
+        """
+        cycle = self._running
+        if (
+            cycle is None
+            or not cycle.keep_alive
+            or cycle.disconnected
+            or cycle.response_started
+            or cycle.waiting_for_100_continue
+            or cycle.scope["method"] == "HEAD"
+            or self.flow.write_paused
+        ):
+            return False
+        every = [*self.server_state.default_headers, *headers]
+        self.transport.write(head.whole(STATUS_LINE[status], every, body))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
     async def arrived(self) -> bool:
         """Whether all that was written has been acknowledged by the client's machine; waits for it.
 
@@ -137,7 +174,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         names = self._check_head()
         self._awaited = False
-        self.scope[ARRIVED] = self.arrived  # type: ignore[literal-required]
+        self.scope[LINE] = self  # type: ignore[literal-required]
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
         self._body_began, self._body_bytes = self._flow.reading_seconds(), 0

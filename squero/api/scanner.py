@@ -53,7 +53,8 @@ def is_plain(document: bytes) -> bool:
     return (
         len(document) <= STRUCTURE_LIMIT
         and document.count(b"{") + document.count(b"[") <= DEPTH_LIMIT
-        and not _MEDIA.search(document)
+        and b'"data:' not in document.lower()
+        and not (b"\\" in document and _MEDIA.search(document))
     )
 
 

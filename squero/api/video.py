@@ -8,9 +8,11 @@ from starlette.responses import Response
 from squero.api.answers import Bytes, answer
 from squero.api.body import open_document, read_request
 from squero.api.budget import Portion
-from squero.api.gate import HEADERS, count_model
+from squero.api.gate import count_model
+from squero.api.head import Header
 from squero.api.house import House
 from squero.api.presence import while_there
+from squero.api.reply import REPLY
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
@@ -73,7 +75,7 @@ async def queue(house: House, request: Request, caller: Caller) -> Response:
             work = generation.queue(house.yard, caller, wanted, key, fetched.cover)
             # Only media takes long enough for anybody to leave.
             queued = await (while_there(request.receive, work) if wanted.media else work)
-    headers = {"idempotent-replayed": "true"} if queued.replayed else None
+    headers = [(b"idempotent-replayed", b"true")] if queued.replayed else []
     return answer(QueueVideoAnswer(model=queued.model, queue_id=str(queued.queue_id)), headers)
 
 
@@ -105,16 +107,16 @@ def _name_model(house: House, request: Request, model_id: str) -> None:
     model = house.yard.catalog.models.get(model_id)
     if model is not None:
         name = model.name.encode("ascii", "replace")
-        request.scope[HEADERS] += [
+        request.scope[REPLY].headers += [
             (b"x-venice-model-id", model.id.encode()),
             (b"x-venice-model-name", name),
         ]
 
 
 def _processing(state: Working) -> Response:
-    headers = {"x-squero-remaining-ms": str(state.remaining_ms)}
+    headers: list[Header] = [(b"x-squero-remaining-ms", b"%d" % state.remaining_ms)]
     if state.position is not None:
-        headers["x-squero-position"] = str(state.position)
+        headers.append((b"x-squero-position", b"%d" % state.position))
     body = ProcessingAnswer(
         average_execution_time=state.average_execution_ms, execution_duration=state.execution_ms
     )

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -48,14 +49,14 @@ class Limits:
     async def hit(self, endpoint: EndpointClass, account_id: UUID, tier: str = "paid") -> Allowance:
         """Count a request, unless none is left."""
         item = self._tiers.get(tier, self._default)[endpoint]
-        return await self._hit(item, item.key_for(endpoint, str(account_id)))
+        return await self._hit(item, _key(item, endpoint, account_id))
 
     async def hit_model(self, model: Model, account_id: UUID) -> Allowance | None:
         """Count a request for a model that has a limit of its own; None for one that has none."""
         if model.requests_per_minute is None:
             return None
         item = RateLimitItemPerMinute(model.requests_per_minute)
-        return await self._hit(item, item.key_for("model", model.id, str(account_id)))
+        return await self._hit(item, _key(item, f"model {model.id}", account_id))
 
     def of_model(self, tier: str, model: Model) -> int:
         """How many videos of the model an account of the tier may queue in a minute."""
@@ -76,6 +77,11 @@ class Limits:
         count, reset = counted
         left = max(0, item.amount - count)
         return Allowance(count <= item.amount, item.amount, left, math.ceil(reset))
+
+
+@lru_cache(maxsize=10_000)
+def _key(item: RateLimitItemPerMinute, what: str, account_id: UUID) -> str:
+    return item.key_for(what, str(account_id))
 
 
 @dataclass(slots=True)

@@ -35,9 +35,10 @@ _LIMIT_QUOTED = 100  # an answer holds it twice: in its tree and in its list
 def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
     """The request in these fields; raises InvalidRequest."""
     try:
-        return kind.model_validate(fields)
+        asked: Asked = kind.__pydantic_validator__.validate_python(fields)
     except ValidationError as wrong:
         raise refusal(wrong) from None
+    return asked
 
 
 def refusal(wrong: ValidationError) -> InvalidRequest:

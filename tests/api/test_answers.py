@@ -268,7 +268,7 @@ class TestThen:
 
 class TestJson:
     def test_answer(self):
-        response = answer(QuoteVideoAnswer(quote=0.55), {"x-a": "b"})
+        response = answer(QuoteVideoAnswer(quote=0.55), [(b"x-a", b"b")])
         assert (response.body, response.headers["x-a"]) == (b'{"quote":0.55}', "b")
 
     def test_refusal(self):

@@ -37,9 +37,9 @@ def body(size: int) -> bytes:
     return head + base64 + tail + b" " * (size - len(head + base64 + tail))
 
 
-def headers(**more: str) -> dict[str, str]:
-    named = {name.replace("_", "-"): value for name, value in more.items()}
-    return {"content-type": "application/json"} | named
+def headers(**more: str) -> dict[bytes, bytes]:
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in more.items()}
+    return {b"content-type": b"application/json"} | named
 
 
 class Sender:
@@ -86,7 +86,7 @@ def read(budget: Budget, tmp_path: Path) -> Any:
     spool = Spool(tmp_path / "spool")
 
     async def read(
-        receive: Receive, headers: dict[str, str], holder: UUID | None = None
+        receive: Receive, headers: dict[bytes, bytes], holder: UUID | None = None
     ) -> Document:
         return await read_document(
             receive, headers, limit_bytes=BODY_LIMIT, spool=spool, budget=budget, holder=holder

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from squero import __version__
-from squero.api.http import Protocol, config
+from squero.api.http import LINE, Protocol, config
 from squero.api.origins import ANY_ORIGIN
 
 pytestmark = pytest.mark.anyio
@@ -209,6 +209,76 @@ class TestGoodRequests:
             chunks = b"1\r\nx\r\n0\r\nAuthorization: no\r\n\r\n"
             await connection.send(post("Transfer-Encoding: chunked") + chunks)
             assert await connection.answer() == (200, b"host transfer-encoding")
+
+
+class TestAnswersAtOnce:
+    """`Protocol.answer`, beside the two messages of ASGI."""
+
+    @staticmethod
+    async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        """Says "once" where that can be, else "sent"."""
+        headers = [(b"content-length", b"4"), (b"x-a", b"b")]
+        if not scope[LINE].answer(200, headers, b"once"):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"sent"})
+
+    async def test_has_the_head_of_any_other(self) -> None:
+        async with talking(self.at_once) as one:
+            await one.send(get())
+            head = await one.reader.readuntil(b"\r\n\r\nonce")
+            await one.send(post("Content-Length: 2", "Expect: 100-continue"))
+            other = await one.reader.readuntil(b"\r\n\r\nsent")
+        dates = re.compile(rb"date: [^\r]+")
+        assert dates.search(head)
+        assert dates.sub(b"", head[:-4]) == dates.sub(b"", other[:-4])
+
+    async def test_in_a_pipeline(self) -> None:
+        async with talking(self.at_once) as one:
+            await one.send(3 * get())
+            assert [await one.answer() for _ in range(3)] == 3 * [(200, b"once")]
+
+    async def test_before_the_end_of_a_body(self) -> None:
+        async with talking(self.at_once) as one:
+            await one.send(post("Content-Length: 9") + b"1234")
+            assert await one.answer() == (200, b"once")
+            await one.send(b"56789" + get())
+            assert await one.answer() == (200, b"once")
+
+    async def test_not_when_only_the_head_is_asked_for(self) -> None:
+        async with talking(self.at_once) as one:
+            await one.send(b"HEAD" + get()[3:] + get())
+            head = await one.reader.readuntil(b"\r\n\r\n")
+            assert b"content-length: 4" in head
+            assert await one.answer() == (200, b"once")
+
+    async def test_not_when_the_connection_ends_with_it(self) -> None:
+        async with talking(self.at_once) as one:
+            await one.send(get("Connection: close"))
+            assert await one.answer() == (200, b"sent")
+            assert await one.reader.read() == b""
+
+    async def test_not_to_a_client_that_does_not_read(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            flow = scope[LINE].flow
+            flow.pause_writing()
+            done = scope[LINE].answer(200, [(b"content-length", b"4")], b"once")
+            flow.resume_writing()
+            await answer(send, b"later" if not done else b"")
+
+        async with talking(app) as one:
+            await one.send(get())
+            assert await one.answer() == (200, b"later")
+
+    @pytest.mark.parametrize("value", [b"b\r\nset-cookie: c", b"b\nc: d", b"b\rc: d", b"b\r\n"])
+    async def test_not_with_a_header_of_two_lines(self, value: bytes) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            with pytest.raises(ValueError, match="end of a line"):
+                scope[LINE].answer(200, [(b"x-a", value)], b"")
+            await answer(send, b"refused")
+
+        async with talking(app) as one:
+            await one.send(get())
+            assert await one.answer() == (200, b"refused")
 
 
 class TestRefusedHeads:
