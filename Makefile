@@ -10,7 +10,7 @@ SOAK_TIMES ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo test test-bench test-system test-kill test-hostile check bench soak lock clean
+.PHONY: help setup develop demo gallery test test-bench test-system test-kill test-hostile test-motion check bench soak lock clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ develop: $(VENV)/.develop  ## The same with everything that tests and checks nee
 demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its own: demo.mp4
 	@$(BIN)/python examples/demo.py
 
+gallery: $(VENV)/.run  ## Draw 24 prompts anew: docs/gallery.jpg
+	@$(BIN)/python examples/gallery.py
+
 test: $(VENV)/.develop  ## Run the tests (minutes)
-	$(BIN)/python -m pytest -m 'not kill and not hostile and not system and not bench'
+	$(BIN)/python -m pytest -m 'not kill and not hostile and not motion and not system and not bench'
 
 test-bench: $(VENV)/.develop  ## Whether every benchmark runs, at a tiny size
 	$(BIN)/python -m pytest -m bench
@@ -38,6 +41,9 @@ test-kill: $(VENV)/.develop  ## Stop and kill processes, also at random moments,
 
 test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, requests (minutes)
 	$(BIN)/python -m pytest -m hostile
+
+test-motion: $(VENV)/.develop  ## Whether the engine `motion` does what the words say, and smoothly
+	$(BIN)/python -m pytest -m motion
 
 check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether the docs are true
 	$(BIN)/ruff check .
