@@ -145,7 +145,8 @@ def test_a_video_is_fitted_to_the_clip(customer: Customer, site: Site, way: str)
     levels = [picture.mean() for picture in shown(video)]
     assert (levels[0], levels[-1]) == pytest.approx((20, 20 + 8 * 23), abs=6)
     assert levels == pytest.approx(list(np.linspace(levels[0], levels[-1], 120)), abs=8)
-    assert way == "url" or np.abs(heard(video)).max() == 0
+    # Quiet of its own, and not the sound of the video.
+    assert way == "url" or np.abs(heard(video)).max() < 0.3
 
 
 class TestExample:
