@@ -11,7 +11,7 @@ SOAK_BOOKS ?= 10000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo test test-books test-bench test-system test-kill test-hostile check bench soak lock clean
+.PHONY: help setup develop demo gallery test test-books test-bench test-system test-kill test-hostile test-motion check bench soak lock clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ develop: $(VENV)/.develop  ## The same with everything that tests and checks nee
 demo: $(VENV)/.run  ## Make a video of examples/lagoon.jpg on a server of its own: demo.mp4
 	@$(BIN)/python examples/demo.py
 
+gallery: $(VENV)/.run  ## Draw 24 prompts anew: docs/gallery.jpg
+	@$(BIN)/python examples/gallery.py
+
 test: $(VENV)/.develop  ## Run the tests, in two processes (minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kill and not hostile and not system and not bench and not books'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kill and not hostile and not motion and not system and not bench and not books'
 
 test-books: $(VENV)/.develop  ## Drive the books through hundreds of random sequences, beside a model of them
 	$(BIN)/python -m pytest -m 'books and not system'
@@ -42,6 +45,9 @@ test-kill: $(VENV)/.develop  ## Stop and kill processes, also at random moments,
 
 test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, requests (minutes)
 	$(BIN)/python -m pytest -m hostile
+
+test-motion: $(VENV)/.develop  ## Whether the engine `motion` does what the words say, and smoothly
+	$(BIN)/python -m pytest -m motion
 
 check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether the docs are true
 	$(BIN)/ruff check .

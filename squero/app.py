@@ -62,7 +62,8 @@ _AGAIN_SECONDS = 1.0
 def load_catalog(settings: Settings) -> Catalog:
     """The models that ship with Squero, and those of the home's `models` folder."""
     with as_file(files("squero").joinpath("models")) as shipped:
-        return catalog.load(shipped, settings.home / "models")
+        options = {"motion": settings.motion_options}
+        return catalog.load(shipped, settings.home / "models", options=options)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    DirectoryPath,
     Field,
     IPvAnyNetwork,
     SecretStr,
@@ -156,6 +157,11 @@ class Settings(BaseSettings):
     refused_terms_file: Path | None = None
     """A term a line; a prompt with one of them in it is 422."""
 
+    instant_motion: bool = False
+    """Whether every model of the motion engine gives a slate at once, in place of its video."""
+    fonts: DirectoryPath | None = None
+    """A folder of fonts for what the built-in one cannot draw; a worker reads it on its machine."""
+
     queued_per_account: int = Field(default=1000, ge=1)
     """How many jobs of an account may wait in a lane; one more is 429."""
     lane_queue_limit: int | None = Field(default=None, ge=1)
@@ -194,6 +200,12 @@ class Settings(BaseSettings):
         named = init_settings().get("home") or env_settings().get("home") or default_home()
         toml = TomlConfigSettingsSource(settings_cls, Path(named) / "squero.toml")
         return init_settings, env_settings, toml
+
+    @property
+    def motion_options(self) -> dict[str, object]:
+        """What the motion engine is made with, where a model's entry says nothing else."""
+        instant = {"instant": True} if self.instant_motion else {}
+        return instant | ({"fonts": str(self.fonts.absolute())} if self.fonts else {})
 
     @cached_property
     def secret_path(self) -> Path:

@@ -37,6 +37,7 @@ class VideoRequest(TypedDict, total=False):
     resolution: str
     audio: bool
     image_url: str
+    end_image_url: str
     audio_url: str
     video_url: str
 

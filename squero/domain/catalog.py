@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -60,6 +61,9 @@ def _price(text: str) -> str:
     return text
 
 
+EngineOptions = Mapping[str, Mapping[str, object]]
+"""By the name of an engine, what it is made with."""
+
 Resolution = Annotated[str, AfterValidator(_known_resolution)]
 Price = Annotated[str, AfterValidator(_price)]
 
@@ -81,6 +85,8 @@ class Constraints(BaseModel):
     aspect_ratios: tuple[AspectRatio, ...]
     audio: bool
     audio_configurable: bool
+    end_image: bool = False
+    """Whether it takes `end_image_url`."""
     audio_input: bool = False
     """Whether it takes `audio_url`."""
     video_input: bool = False
@@ -118,6 +124,7 @@ class Model(BaseModel):
         listed = self.constraints
         able = {
             self.needs: True,
+            "end_image_url": listed.end_image,
             "audio_url": listed.audio_input,
             "video_url": listed.video_input,
         }
@@ -196,13 +203,21 @@ class Catalog:
         raise ModelNotFound(f"Specified model not found: {model_id[:100]}.{hint}")
 
 
-def load(*folders: Path) -> Catalog:
-    """The catalogue of these folders, later ones winning; raises CatalogError."""
+def load(*folders: Path, options: EngineOptions = MappingProxyType({})) -> Catalog:
+    """The catalogue of these folders, later ones winning; raises CatalogError.
+
+    An engine's `options` are those of every model that it serves, but for what an entry says.
+    """
     models: dict[str, Model] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
             models |= {model.id: model for model in _entries(path)}
-    return Catalog(models.values())
+    return Catalog(_equipped(model, options) for model in models.values())
+
+
+def _equipped(model: Model, options: EngineOptions) -> Model:
+    given = options.get(model.engine, {})
+    return model.model_copy(update={"options": {**given, **model.options}})
 
 
 def check(model: Model, request: VideoRequest) -> Clip:
@@ -348,4 +363,6 @@ def _entry(path: Path, table: Mapping[str, Any]) -> Model:
             raise CatalogError(f"{name}: no price or render time for {sorted(missing)}")
     if model.needs == "video_url" and not model.constraints.video_input:
         raise CatalogError(f"{name}: model_type video needs video_input")
+    if model.constraints.end_image and model.needs != "image_url":
+        raise CatalogError(f"{name}: end_image needs model_type image-to-video")
     return model

@@ -28,6 +28,7 @@ Input: TypeAlias = Picture | Sound | Footage
 
 LIMIT_BYTES: Mapping[str, int] = {
     "image_url": 25_000_000,
+    "end_image_url": 25_000_000,
     "audio_url": 15_000_000,
     "video_url": 100_000_000,
 }
@@ -150,7 +151,7 @@ async def _seal(yard: Yard, sealing: Sealing, field: str, spooled: Spooled) -> I
 
 async def _look(yard: Yard, field: str, source: SealedFile, target: SealedFile) -> Input:
     match field:
-        case "image_url":
+        case "image_url" | "end_image_url":
             return await look_at_picture(yard.pictures, source, target)
         case "audio_url":
             return await look_at_sound(yard.sandbox, source, target)

@@ -85,8 +85,8 @@ async def make(
 
 def _shape(found: Mapping[str, Input]) -> tuple[int, int] | None:
     """Width and height of what the video starts from."""
-    seen = [one for one in found.values() if isinstance(one, Picture | Footage)]
-    return (seen[0].width, seen[0].height) if seen else None
+    start = found.get("image", found.get("video"))
+    return (start.width, start.height) if isinstance(start, Picture | Footage) else None
 
 
 async def _wrapped(yard: Yard, sealing: Sealing, day: date) -> bytes:

@@ -20,7 +20,13 @@ from squero.store.db import Database
 
 
 def _turns() -> Mapping[str, Turns]:
-    return {"image_url": Turns(6, 3), "audio_url": Turns(2, 1), "video_url": Turns(2, 1)}
+    pictures = Turns(6, 3)
+    return {
+        "image_url": pictures,
+        "end_image_url": pictures,
+        "audio_url": Turns(2, 1),
+        "video_url": Turns(2, 1),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The bodies of the four video calls, as the contract of 2025-12-30 has them."""
+"""The bodies of the four video calls, as the contract of 2025-12-30 has them.
+
+`end_image_url` is of the newer one.
+"""
 
 from typing import Annotated
 
@@ -43,6 +46,7 @@ class QueueVideoRequest(BaseModel):
     resolution: Text = None
     audio: StrictBool | None = None
     image_url: MediaUrl = None
+    end_image_url: MediaUrl = None
     audio_url: MediaUrl = None
     video_url: StrictStr | InstanceOf[DataUrl] | None = None
 
@@ -51,6 +55,7 @@ class QueueVideoRequest(BaseModel):
         """The media fields that were sent."""
         sent = {
             "image_url": self.image_url,
+            "end_image_url": self.end_image_url,
             "audio_url": self.audio_url,
             "video_url": self.video_url,
         }

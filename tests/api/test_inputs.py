@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import io
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from squero.api.budget import Budget
 from squero.app import Application
@@ -92,6 +94,16 @@ class TestUrl:
         assert claimed["shot"]["inputs"] == {"image": "image/png"}
         path = f"/jobs/{claimed['queue_id']}/{claimed['attempt']}/inputs/image"
         assert (await hand.call("GET", path)).content[:4] == b"\x89PNG"
+
+    async def test_of_an_end_picture_has_no_say_in_the_shape(self, job_of, site, picture):
+        wide, tall = base64.b64decode(picture.partition(",")[2]), io.BytesIO()
+        Image.new("RGB", (300, 400)).save(tall, "PNG")
+        async with site({"/wide": wide}) as (url, _):
+            urls = {"image_url": f"{url}/wide", "end_image_url": data_url(tall.getvalue())}
+            claimed = await job_of(FROM_IMAGE | urls)
+        inputs = {"image": "image/png", "end_image": "image/png"}
+        assert claimed["shot"]["inputs"] == inputs
+        assert claimed["shot"]["width"] > claimed["shot"]["height"]
 
     async def test_of_two_kinds_at_once(self, job_of, site, picture):
         pages = {"/a": base64.b64decode(picture.partition(",")[2]), "/b": sound(4)}

@@ -143,7 +143,7 @@ class TestQueue:
         assert answer.status_code == 400
         assert answer.json()["details"]["_errors"]
 
-    @pytest.mark.parametrize("field", ["audio_url", "video_url", "image_url"])
+    @pytest.mark.parametrize("field", ["audio_url", "video_url", "image_url", "end_image_url"])
     async def test_refuses_media_that_the_model_does_not_take(self, customer, field):
         sound = "data:audio/wav;base64," + base64.b64encode(b"RIFF").decode()
         for value in ("https://a.test/b", sound):

@@ -19,7 +19,11 @@ MODEL = "motion-text-to-video"
 WAN = "wan-2.5-preview-text-to-video"
 ABSENT = object()
 ORDER = {"model": MODEL, "prompt": "a lagoon", "duration": "5s", "resolution": "480p"}
-STARTS_FROM = {"image_url": "motion-image-to-video", "video_url": "motion-video-to-video"}
+TAKES = {
+    "image_url": "motion-image-to-video",
+    "end_image_url": "motion-image-to-video",
+    "video_url": "motion-video-to-video",
+}
 
 
 @cache
@@ -62,6 +66,10 @@ QUEUE = {
     "image_url": (
         files("png", "jpeg", "webp"),
         [*NO_URLS, ABSENT, *files("gif", "mp4", "wav 3")],
+    ),
+    "end_image_url": (
+        [*files("png", "jpeg", "webp"), ABSENT],
+        [*NO_URLS, *files("gif", "mp4", "wav 3")],
     ),
     "audio_url": (
         [*files("wav 3", "wav 30", "mp3 3"), ABSENT],
@@ -109,8 +117,10 @@ def changed(asked, field, value):
 
 
 def order(field, value):
-    model = STARTS_FROM.get(field, MODEL)
-    return changed(ORDER | {"model": model}, field, value)
+    asked = ORDER | {"model": TAKES.get(field, MODEL)}
+    if field == "end_image_url":
+        asked["image_url"] = sample("png")
+    return changed(asked, field, value)
 
 
 def fields_refused(answer):

@@ -158,6 +158,13 @@ class TestLoad:
         found = catalog.load(tmp_path / "a", tmp_path / "b", tmp_path / "none")
         assert found.find("mine").name == "Other"
 
+    def test_an_engine_has_its_options_but_for_what_the_entry_says(self, entries, tmp_path):
+        entries(ENTRY.replace('engine = "motion"', 'engine = "motion"\noptions = { threads = 1 }'))
+        given = {"motion": {"threads": 4, "instant": True}, "other": {"a": 1}}
+        found = catalog.load(tmp_path, options=given).find("mine")
+        assert found.options == {"threads": 1, "instant": True}
+        assert catalog.load(tmp_path).find("mine").options == {"threads": 1}
+
     @pytest.mark.parametrize(
         ("old", "new", "word"),
         [
@@ -168,6 +175,7 @@ class TestLoad:
             ('["720p"]', '["480p"]', "480p"),
             ('["720p"]', '["720p"]\nother = 1', "other"),
             ('"text-to-video"', '"video"', "video_input"),
+            ("audio = true", "audio = true\nend_image = true", "end_image"),
             ('"0.02"', '"-1"', "usd_per_second"),
             ("created = 1", "created = ", "mine.toml"),
             ("created = 1", "[[models]]", "beside"),

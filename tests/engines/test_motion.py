@@ -1,4 +1,5 @@
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from squero.engines.motion import Motion
-from squero.engines.motion.scene import title_of
+from squero.engines.motion.darkroom import AHEAD
+from squero.engines.motion.planes import Planes
+from squero.engines.motion.scene import Scene
 from squero.shot import BadInput, Shot, Stopped
 
 ShotOf = Callable[..., Shot]
@@ -74,7 +77,7 @@ class TestFile:
             assert not container.streams.audio
 
     @pytest.mark.parametrize(("count", "fps"), [(24, 24), (17, 30), (1, 25)])
-    def test_sound_is_silent_and_exactly_as_long(
+    def test_sound_is_exactly_as_long(
         self, tmp_path: Path, shot_of: ShotOf, count: int, fps: int
     ) -> None:
         out = film(shot_of(frames=count, fps=fps, audio=True), tmp_path / "out.mp4")
@@ -83,7 +86,6 @@ class TestFile:
             assert (sound.codec_context.name, sound.channels, sound.rate) == ("aac", 2, 48_000)
             assert sound.duration is not None and sound.time_base is not None
             assert sound.duration * sound.time_base == Fraction(count, fps)
-            assert max(np.abs(part.to_ndarray()).max() for part in container.decode(sound)) == 0
 
     def test_the_index_is_in_front(self, tmp_path: Path, shot_of: ShotOf) -> None:
         data = film(shot_of(audio=True), tmp_path / "out.mp4").read_bytes()
@@ -112,6 +114,18 @@ class TestDeterminism:
         first, second = film(shot, tmp_path / "a.mp4"), film(shot, tmp_path / "b.mp4")
         assert first.read_bytes() == second.read_bytes()
 
+    @pytest.mark.parametrize("with_image", [True, False])
+    def test_whatever_the_number_of_threads(
+        self, tmp_path: Path, ramp: Path, shot_of: ShotOf, with_image: bool
+    ) -> None:
+        shot = shot_of("orbit", frames=30, media={"image": ramp} if with_image else {})
+        shown = []
+        for threads in (1, 2, 5):
+            Motion(threads).render(shot, tmp_path / "out.mp4", ignore)
+            shown.append(frames(tmp_path / "out.mp4"))
+        assert np.array_equal(shown[0], shown[1])
+        assert np.array_equal(shown[0], shown[2])
+
     def test_another_seed_gives_other_frames(self, tmp_path: Path, shot_of: ShotOf) -> None:
         first = frames(film(shot_of(seed=1), tmp_path / "a.mp4"))
         second = frames(film(shot_of(seed=2), tmp_path / "b.mp4"))
@@ -129,14 +143,14 @@ class TestMoves:
     ) -> None:
         first, last = self.ends(tmp_path, ramp, "push in")
         margin = (1 - 1 / 1.38) / 2
-        assert first == pytest.approx({"left": 0, "right": 1, "top": 0, "bottom": 1}, abs=0.03)
+        assert first == pytest.approx({"left": 0, "right": 1, "top": 0, "bottom": 1}, abs=0.05)
         near = {"left": margin, "right": 1 - margin, "top": margin, "bottom": 1 - margin}
-        assert last == pytest.approx(near, abs=0.03)
+        assert last == pytest.approx(near, abs=0.05)
 
     def test_pull_out_is_the_way_back(self, tmp_path: Path, ramp: Path) -> None:
         first, last = self.ends(tmp_path, ramp, "pull out")
-        assert last == pytest.approx({"left": 0, "right": 1, "top": 0, "bottom": 1}, abs=0.03)
-        assert first["left"] == pytest.approx((1 - 1 / 1.38) / 2, abs=0.03)
+        assert last == pytest.approx({"left": 0, "right": 1, "top": 0, "bottom": 1}, abs=0.05)
+        assert first["left"] == pytest.approx((1 - 1 / 1.38) / 2, abs=0.05)
 
     @pytest.mark.parametrize(
         ("prompt", "start", "end"),
@@ -156,8 +170,8 @@ class TestMoves:
         end: dict[str, float],
     ) -> None:
         first, last = self.ends(tmp_path, ramp, prompt)
-        assert {side: first[side] for side in start} == pytest.approx(start, abs=0.03)
-        assert {side: last[side] for side in end} == pytest.approx(end, abs=0.03)
+        assert {side: first[side] for side in start} == pytest.approx(start, abs=0.05)
+        assert {side: last[side] for side in end} == pytest.approx(end, abs=0.05)
 
     @pytest.mark.parametrize("size", [(320, 180), (900, 100), (100, 900), (7, 5)])
     def test_nothing_from_beyond_the_edge(self, tmp_path: Path, size: tuple[int, int]) -> None:
@@ -211,6 +225,22 @@ class TestPicture:
             film(shot_of(media={"image": tmp_path / "bomb.png"}), tmp_path / "o.mp4")
 
 
+class TestEndImage:
+    def test_is_what_is_seen_last(self, tmp_path: Path, ramp: Path) -> None:
+        Image.new("RGB", (320, 180), "white").save(tmp_path / "white.png")
+        media = {"image": ramp, "end_image": tmp_path / "white.png"}
+        shot = Shot("static shot", 160, 90, frames=12, fps=12, seed=1, media=media)
+        shown = frames(film(shot, tmp_path / "o.mp4"))
+        assert shown[0].mean() < 110
+        assert shown[-1].mean() > 240
+
+    def test_that_is_none_is_bad_input(self, tmp_path: Path, ramp: Path, shot_of: ShotOf) -> None:
+        (tmp_path / "bad").write_text("hello")
+        media = {"image": ramp, "end_image": tmp_path / "bad"}
+        with pytest.raises(BadInput, match="could not be decoded"):
+            film(shot_of(media=media), tmp_path / "o.mp4")
+
+
 class TestProgress:
     def test_is_told_for_every_frame(self, tmp_path: Path, shot_of: ShotOf) -> None:
         shares: list[float] = []
@@ -221,35 +251,38 @@ class TestProgress:
         def stop(share: float) -> None:
             raise Stopped
 
+        before = threading.active_count()
         with pytest.raises(Stopped):
             Motion().render(shot_of(audio=True), tmp_path / "o.mp4", stop)
+        assert threading.active_count() == before
 
+    def test_a_stop_is_heeded_within_a_few_frames(
+        self, tmp_path: Path, shot_of: ShotOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exposed: list[float] = []
+        expose = Scene.expose
 
-class TestScene:
-    def test_moves(self, tmp_path: Path, shot_of: ShotOf) -> None:
-        shown = frames(film(shot_of("", frames=24, fps=12), tmp_path / "o.mp4"))
-        drift = np.abs(shown[0].astype(int) - shown[-1].astype(int)).mean()
-        assert drift > 8
+        def counted(scene: Scene, share: float, planes: Planes) -> None:
+            exposed.append(share)
+            expose(scene, share, planes)
 
-    def test_shows_its_title(self, tmp_path: Path, shot_of: ShotOf) -> None:
-        titled = frames(film(shot_of("MMMM", width=320, height=180), tmp_path / "a.mp4"))[-1]
-        untitled = frames(film(shot_of("", width=320, height=180), tmp_path / "b.mp4"))[-1]
-        assert (titled.min(axis=2) > 215).mean() > 0.003
-        assert (untitled.min(axis=2) > 215).mean() == 0
+        def stop(share: float) -> None:
+            raise Stopped
 
-    @pytest.mark.parametrize(
-        ("prompt", "lines"),
-        [
-            ("", []),
-            ("A gondola, at dusk", ["A gondola"]),
-            ("one two three four five six seven eight nine", None),
-            ("x" * 100, None),
-            ("威尼斯", []),
-            ("gondola 威尼斯 \U0001f6f6 dusk", ["gondola dusk"]),
-        ],
-    )
-    def test_title_of(self, prompt: str, lines: list[str] | None) -> None:
-        title = title_of(prompt)
-        assert all(len(line) <= 18 for line in title)
-        assert len(title) <= 4
-        assert title == lines if lines is not None else title[-1].endswith("…")
+        monkeypatch.setattr(Scene, "expose", counted)
+        with pytest.raises(Stopped):
+            Motion().render(shot_of(frames=100), tmp_path / "o.mp4", stop)
+        assert len(exposed) <= AHEAD
+
+    def test_what_goes_wrong_in_a_frame_is_told(
+        self, tmp_path: Path, shot_of: ShotOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def expose(scene: Scene, share: float, planes: Planes) -> None:
+            if share > 0.5:
+                raise MemoryError
+
+        monkeypatch.setattr(Scene, "expose", expose)
+        shares: list[float] = []
+        with pytest.raises(MemoryError):
+            Motion().render(shot_of(frames=9), tmp_path / "o.mp4", shares.append)
+        assert shares == pytest.approx([n / 9 for n in range(1, 6)])

@@ -137,11 +137,11 @@ class TestSound:
         with av.open(str(film(shot_of(media=media), tmp_path / "out.mp4"))) as container:
             assert not container.streams.audio
 
-    def test_a_track_is_silent(self, tmp_path: Path, shot_of: ShotOf) -> None:
+    def test_a_track_is_quiet_and_not_the_video_s(self, tmp_path: Path, shot_of: ShotOf) -> None:
         media = {"video": shoot(tmp_path / "in.mp4", greys(10), sound=True)}
         with av.open(str(film(shot_of(audio=True, media=media), tmp_path / "o.mp4"))) as container:
             parts = [frame.to_ndarray() for frame in container.decode(audio=0)]
-        assert parts and max(np.abs(part).max() for part in parts) == 0
+        assert parts and 0 < max(np.abs(part).max() for part in parts) < 0.3
 
 
 class TestBadInput:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from squero.engines.motion import Motion
-from squero.engines.motion.sound import fade, fitted, slope
+from squero.engines.motion.sound import fade, fitted, slope, sound_of
 from squero.shot import BadInput, Shot
 
 ShotOf = Callable[..., Shot]
@@ -137,3 +137,79 @@ class TestFade:
         sound = np.ones((2, length), np.float32)
         fade(sound)
         assert length < 2 or sound[0, 0] == sound[0, -1] == 0
+
+
+class TestAmbience:
+    @pytest.mark.parametrize(("count", "fps"), [(24, 12), (17, 30), (1, 25)])
+    def test_is_exactly_as_long_as_the_clip(self, shot_of: ShotOf, count: int, fps: int) -> None:
+        samples = sound_of(shot_of("rain", frames=count, fps=fps, audio=True))
+        assert samples is not None
+        assert samples.shape == (2, round(Fraction(count * RATE, fps)))
+        assert samples.dtype == np.float32
+
+    @pytest.mark.parametrize(
+        "prompt",
+        [
+            "rain on the city",
+            "waves",
+            "a campfire",
+            "a meadow at dawn",
+            "crickets in a field at night",
+            "thunder over the sea",
+            "outer space",
+            "an empty page",
+        ],
+    )
+    def test_is_quiet_and_not_silent(self, shot_of: ShotOf, prompt: str) -> None:
+        samples = sound_of(shot_of(prompt, frames=48, audio=True))
+        assert samples is not None
+        level = 20 * np.log10(loudness(samples, 0.3, 3.5))
+        assert -36 < level < -25
+        assert np.abs(samples).max() <= 0.25
+        assert np.isfinite(samples).all()
+
+    def test_begins_and_ends_softly(self, shot_of: ShotOf) -> None:
+        samples = sound_of(shot_of("rain", frames=48, audio=True))
+        assert samples is not None
+        assert np.abs(samples[:, 0]).max() == np.abs(samples[:, -1]).max() == 0
+        assert loudness(samples, 3.97, 4.0) < 0.2 * loudness(samples, 1, 3)
+
+    def test_is_stereo(self, shot_of: ShotOf) -> None:
+        samples = sound_of(shot_of("rain", audio=True))
+        assert samples is not None
+        assert -0.1 < np.corrcoef(samples)[0, 1] < 0.9
+
+    def test_the_seed_decides(self, shot_of: ShotOf) -> None:
+        first, again, other = (
+            sound_of(shot_of("waves", seed=seed, audio=True)) for seed in (3, 3, 4)
+        )
+        assert first is not None and again is not None and other is not None
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+    def test_rain_is_brighter_than_a_city(self, shot_of: ShotOf) -> None:
+        rain, city = (sound_of(shot_of(prompt, audio=True)) for prompt in ("rain", "a city"))
+        assert rain is not None and city is not None
+        assert middle_hertz(rain) > 1500 > 600 > middle_hertz(city)
+
+    def test_what_is_ruled_out_is_not_heard(self, shot_of: ShotOf) -> None:
+        quiet = sound_of(shot_of("a city without rain", audio=True))
+        assert quiet is not None
+        assert middle_hertz(quiet) < 600
+
+    def test_a_picture_sounds_as_its_prompt_says(self, tmp_path: Path, shot_of: ShotOf) -> None:
+        media = {"image": tmp_path / "picture.png"}
+        rain = sound_of(shot_of("pan left, rain", audio=True, media=media))
+        hush = sound_of(shot_of("pan left", audio=True, media=media))
+        assert rain is not None and hush is not None
+        assert middle_hertz(rain) > 4 * middle_hertz(hush)
+
+    def test_none_is_made_where_none_is_wanted(self, shot_of: ShotOf) -> None:
+        assert sound_of(shot_of("rain", audio=False)) is None
+
+
+def middle_hertz(samples: Samples) -> float:
+    """The frequency below which half of the power lies."""
+    power = np.cumsum(np.abs(np.fft.rfft(samples[0])) ** 2)
+    place = int(np.searchsorted(power, power[-1] / 2))
+    return place * RATE / samples.shape[1]

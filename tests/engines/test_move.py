@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from squero.engines.motion.move import PUSH_IN, STILL, Move, parse
+from squero.engines.motion.words import DIRECTIONS, FORMS, LIGHT, MARKS, PACES, words_of
 
 
 @pytest.mark.parametrize(
@@ -10,26 +13,135 @@ from squero.engines.motion.move import PUSH_IN, STILL, Move, parse
         ("Push-in on the prow", Move(zoom=1)),
         ("zooming into the window", Move(zoom=1)),
         ("dolly in, moving closer", Move(zoom=1)),
+        ("walking, the POV moves down the hallway", Move(zoom=1)),
         ("the camera pulls back", Move(zoom=-1)),
-        ("zoom out to reveal the city", Move(zoom=-1)),
         ("pull-out", Move(zoom=-1)),
         ("pan left", Move(pan=-1)),
-        ("the camera pans to the right", Move(pan=1)),
         ("panning across from left to right", Move(pan=1)),
         ("a pan from right to left", Move(pan=-1)),
-        ("tracking shot to the left", Move(pan=-1)),
+        ("a pan across the bay to the left", Move(pan=-1)),
+        ("a leftward pan", Move(pan=-1)),
         ("tilt up at the tower", Move(tilt=-1)),
-        ("camera tilts down", Move(tilt=1)),
+        ("a long tracking shot moving left", Move(pan=-1)),
+        ("pan up and to the right", Move(tilt=-1, pan=1)),
         ("pan left and zoom in", Move(zoom=1, pan=-1)),
-        ("zoom in, then pull out", Move(zoom=1)),
-        ("slowly pan right", Move(pan=1, pace=0.65)),
-        ("a fast zoom in", Move(zoom=1, pace=1.35)),
-        ("static shot of a canal", STILL),
+        ("the camera orbits her clockwise", Move(orbit=-1)),
+        ("dutch angle", Move(roll=1)),
+        ("hand-held footage", Move(shake=1)),
+        ("the camera drifts", Move(pan=1, tilt=-1, pace=0.65)),
         ("no camera movement", STILL),
+        ("Locked-off tripod shot", STILL),
         ("a gondola at dusk", PUSH_IN),
-        ("a panda on the right, left alone", PUSH_IN),
-        ("a man walks in", PUSH_IN),
+        ("", PUSH_IN),
     ],
 )
-def test_parse(prompt: str, move: Move) -> None:
-    assert parse(prompt) == move
+def test_one_move(prompt: str, move: Move) -> None:
+    assert parse(prompt) == (move,)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pace"),
+    [
+        ("pan right", 1.0),
+        ("slowly pan right", 0.65),
+        ("a slow, gentle pan right", 0.65),
+        ("pan right across the busy square slowly", 0.65),
+        ("the camera very slowly pans right", 0.4),
+        ("pan right, very slowly", 0.4),
+        ("a quick pan right", 1.4),
+        ("pan right extremely fast", 2.0),
+        ("whip pan right", 2.5),
+        ("a fast car, pan right", 1.0),
+        ("pan right past a slowly turning mill", 1.0),
+    ],
+)
+def test_pace(prompt: str, pace: float) -> None:
+    assert parse(prompt) == (Move(pan=1, pace=pace),)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "moves"),
+    [
+        ("zoom in, then pull out", (Move(zoom=1), Move(zoom=-1))),
+        ("Pan left followed by a tilt up", (Move(pan=-1), Move(tilt=-1))),
+        ("zoom in before panning left", (Move(zoom=1), Move(pan=-1))),
+        ("zoom in after panning left", (Move(pan=-1), Move(zoom=1))),
+        ("After panning left, zoom in", (Move(pan=-1), Move(zoom=1))),
+        ("Pan left. After that hold.", (Move(pan=-1), STILL)),
+        ("pan left and right", (Move(pan=-1), Move(pan=1))),
+        ("The camera pans left; then it tilts up", (Move(pan=-1), Move(tilt=-1))),
+        ("a man walks in, then pan left", (Move(pan=-1),)),
+        ("pan left before the cathedral", (Move(pan=-1),)),
+    ],
+)
+def test_one_after_the_other(prompt: str, moves: tuple[Move, ...]) -> None:
+    assert parse(prompt) == moves
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative", "move"),
+    [
+        ("without zooming", "", STILL),
+        ("don't pan", "", PUSH_IN),
+        ("the camera never zooms, it pans left", "", Move(pan=-1)),
+        ("no pan, tilt or zoom", "", STILL),
+        ("no zoom, pan left", "", Move(pan=-1)),
+        ("No zoom, no pan, just tilt up", "", Move(tilt=-1)),
+        ("a harbour", "zoom, camera shake", STILL),
+        ("a harbour", "blurry, motion blur, pan of soup", PUSH_IN),
+        ("pan left and zoom in", "zoom", Move(pan=-1)),
+        ("pan left and zoom in", "zoom out", Move(pan=-1, zoom=1)),
+        ("handheld, pan left", "shaky camera", Move(pan=-1)),
+        ("orbit left", "camera movement", STILL),
+        ("pan left", "static", Move(pan=-1)),
+    ],
+)
+def test_what_is_ruled_out(prompt: str, negative: str, move: Move) -> None:
+    assert parse(prompt, negative) == (move,)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a pan of soup",
+        "a pan left on the stove",
+        "the boat drifts to the left",
+        "a boat, drifting to the left",
+        "the camera follows a boat as it drifts left",
+        "she turns and moves left",
+        "track and field",
+        "right hand",
+        "she zooms past",
+        "tilted head",
+        "she tilts her head up",
+        "a crane by the harbour",
+        "roll of film",
+        "rolling hills",
+        "a truck left the yard",
+        "a tilt-shift photograph",
+        "the moon orbits the earth",
+        "a neon sign that says 'x' and “pan left”",
+    ],
+)
+def test_what_is_not_the_cameras(prompt: str) -> None:
+    assert parse(f"{prompt}.") == (PUSH_IN,)
+    assert parse(f"{prompt}, and the camera pans right") == (Move(pan=1),)
+
+
+@pytest.mark.parametrize("prompt", [".", "then then then", "pan", "the", "and,", "left", "-", "\n"])
+def test_scraps_are_read_to_the_end(prompt: str) -> None:
+    assert parse(prompt, prompt)
+    assert words_of(prompt)[-1] == "."
+
+
+WORDS = sorted({*FORMS, *DIRECTIONS, *LIGHT, *MARKS, *PACES, "camera", "no", "still", "boat"})
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12), st.text(max_size=30))
+def test_any_words_in_any_order_are_some_move(words: list[str], text: str) -> None:
+    assert parse(" ".join(words), text)
+    assert parse(text, " ".join(words))
+
+
+def test_a_long_prompt_is_read_whole() -> None:
+    assert parse("a boat drifts to the left, " * 90 + "the camera pulls back") == (Move(zoom=-1),)

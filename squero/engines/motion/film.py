@@ -1,6 +1,8 @@
 """The MP4: H.264 video and, where wanted, AAC sound of exactly the same length."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -9,23 +11,47 @@ from typing import Self
 import av
 import numpy as np
 from av.audio import AudioStream
+from av.codec.context import ThreadType
 from av.video import VideoStream
+from av.video.codeccontext import VideoCodecContext
 
+from squero.engines.motion.ambience import Samples
 from squero.engines.motion.planes import Planes
-from squero.engines.motion.sound import SAMPLE_RATE, Samples
+from squero.engines.motion.sound import SAMPLE_RATE
 from squero.shot import Shot
 
 AAC_FRAME = 1024
-QUALITY = "20"
 GROUP_SECONDS = 2
 BT709, LIMITED = 1, 1
+CODING_THREADS = 3
+"""What x264 takes on two cores; the same on any machine, since the frames may depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How x264 codes, as its options."""
+
+    options: Mapping[str, str]
+
+    def set_up(self, context: VideoCodecContext, width: int, height: int, fps: int) -> None:
+        """Make the coder ready for frames of this size and pace."""
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, fps), Fraction(fps)
+        context.options = dict(self.options)
+        context.gop_size = GROUP_SECONDS * fps
+        # Slices would cost bits, and wait for one another at the end of every frame.
+        context.thread_count, context.thread_type = CODING_THREADS, ThreadType.FRAME
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = LIMITED
+
+
+FINE = Coding({"preset": "veryfast", "crf": "20"})
 
 
 class Film:
-    """A video being written: fill `planes`, then `advance`; it is whole after the `with`."""
+    """A video being written, frame by frame; it is whole after the `with`."""
 
-    def __init__(self, out: Path, shot: Shot, threads: int, sound: Samples | None) -> None:
-        self.planes = Planes.blank(shot.width, shot.height)
+    def __init__(self, out: Path, shot: Shot, sound: Samples | None, coding: Coding = FINE) -> None:
         self._fps = shot.fps
         self._frames = 0
         self._sound = sound
@@ -37,7 +63,7 @@ class Film:
             "movie_timescale": str(math.lcm(SAMPLE_RATE, shot.fps)),
         }
         self._container = av.open(str(out), "w", format="mp4", options=options)
-        self._video = self._add_video(shot, threads)
+        self._video = self._add_video(shot, coding)
         self._audio = self._add_audio() if sound is not None else None
 
     def __enter__(self) -> Self:
@@ -55,24 +81,30 @@ class Film:
         finally:
             self._container.close()
 
-    def advance(self) -> None:
-        """Take the planes as the next frame."""
-        frame = av.VideoFrame.from_ndarray(self.planes.buffer, format="yuv420p")
+    def advance(self, planes: Planes) -> None:
+        """Take the planes as the next frame; they are free again afterwards."""
+        frame = av.VideoFrame.from_numpy_buffer(planes.buffer, format="yuv420p")
         frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
         self._container.mux(self._video.encode(frame))
+        self._pass()
+
+    def splice(self, coded: bytes) -> None:
+        """Take a frame that was coded before, in the same way, as the next one."""
+        packet = av.Packet(coded)
+        packet.stream, packet.time_base = self._video, Fraction(1, self._fps)
+        packet.pts = packet.dts = self._frames
+        packet.duration = 1
+        self._container.mux(packet)
+        self._pass()
+
+    def _pass(self) -> None:
         self._frames += 1
         self._sound_up_to(self._frames * SAMPLE_RATE // self._fps - AAC_FRAME)
 
-    def _add_video(self, shot: Shot, threads: int) -> VideoStream:
+    def _add_video(self, shot: Shot, coding: Coding) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=shot.fps)
-        stream.width, stream.height, stream.pix_fmt = shot.width, shot.height, "yuv420p"
         stream.time_base = Fraction(1, shot.fps)
-        stream.options = {"preset": "veryfast", "crf": QUALITY}
-        context = stream.codec_context
-        context.gop_size = GROUP_SECONDS * shot.fps
-        context.thread_count = threads
-        context.color_primaries = context.color_trc = context.colorspace = BT709
-        context.color_range = LIMITED
+        coding.set_up(stream.codec_context, shot.width, shot.height, shot.fps)
         return stream
 
     def _add_audio(self) -> AudioStream:

@@ -1,5 +1,7 @@
 """A still picture under a camera."""
 
+import threading
+from math import cos, sin
 from pathlib import Path
 
 import cv2
@@ -7,32 +9,75 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from squero.engines.motion.camera import Camera, View
+from squero.engines.motion.camera import Camera, View, ease
+from squero.engines.motion.course import Room
 from squero.engines.motion.planes import Planes, from_rgb
 from squero.shot import BadInput
 
 OVERSAMPLE = 1.6
-"""The picture's size over the frame's, so that it is still sharp where the camera comes near."""
+"""The picture's pixels over the frame's, halfway between the camera's farthest and nearest view.
+
+Measured against exact resampling of every frame: with less a near view is soft, with more a far
+one flickers; with this, linear interpolation comes within 1 dB of cubic in a third of the time.
+"""
+DECODED = 3
+"""How many times the frame a JPEG is decoded to at least; more is left to its own reduction."""
+DISSOLVE = 1 / 3
+"""The share of the clip, its last, over which the end picture appears."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 PIXELS = 64_000_000
 
 
 class Picture:
-    """A picture file, cropped to the frame's aspect and seen through a camera."""
+    """A picture file, filling the frame under a camera, and perhaps one that it dissolves into."""
+
+    def __init__(
+        self, path: Path, width: int, height: int, camera: Camera, end: Path | None = None
+    ) -> None:
+        self._sheet = Sheet(path, width, height, camera)
+        self._end = Sheet(end, width, height, camera) if end else None
+        self._scratch = threading.local()
+        self._size = width, height
+
+    def expose(self, share: float, frame: Planes) -> None:
+        """Fill the frame with what the camera sees at this share of the clip, from any thread."""
+        self._sheet.expose(share, frame)
+        shown = (share - 1 + DISSOLVE) / DISSOLVE
+        if self._end and shown > 0:
+            over = self._spare()
+            self._end.expose(share, over)
+            weight = ease(shown)
+            cv2.addWeighted(over.buffer, weight, frame.buffer, 1 - weight, 0, dst=frame.buffer)
+
+    def _spare(self) -> Planes:
+        if not hasattr(self._scratch, "planes"):
+            self._scratch.planes = Planes.blank(*self._size)
+        planes: Planes = self._scratch.planes
+        return planes
+
+
+class Sheet:
+    """What a camera ever sees of a picture file, at the size that it is sampled from."""
 
     def __init__(self, path: Path, width: int, height: int, camera: Camera) -> None:
-        size = (even(width * OVERSAMPLE), even(height * OVERSAMPLE))
-        self._planes = from_rgb(covering(path, size))
-        self._camera = camera
+        self._frame = width, height
+        image = decoded(path, (width * DECODED, height * DECODED))
+        scale = min(image.width / width, image.height / height)
+        room = Room(image.width / width / scale, image.height / height / scale, width / height)
+        self._camera = camera.over(room)
+        course = self._camera.course
+        self._reach = course.reach
+        dense = OVERSAMPLE * (course.floor * course.near) ** 0.5
+        sides = (even(width * dense * self._reach[0]), even(height * dense * self._reach[1]))
+        self.planes = from_rgb(middle(image, sides, (width * scale, height * scale), self._reach))
 
     def expose(self, share: float, frame: Planes) -> None:
         """Fill the frame with what the camera sees at this share of the clip."""
-        view = self._camera.view(share)
-        luma = mapping(view, frame.y.shape, self._planes.y.shape)
+        luma = mapping(self._camera.view(share), self._frame, self._reach, self.planes.y.shape)
         chroma = HALVE @ luma @ SITE
-        warp(self._planes.y, luma, frame.y)
-        warp(self._planes.u, chroma, frame.u)
-        warp(self._planes.v, chroma, frame.v)
+        warp(self.planes.y, luma, frame.y)
+        warp(self.planes.u, chroma, frame.u)
+        warp(self.planes.v, chroma, frame.v)
 
 
 def even(length: float) -> int:
@@ -63,28 +108,45 @@ def on_black(image: Image.Image) -> Image.Image:
     return ground.convert("RGB")
 
 
-def covering(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The middle of the picture at exactly this size, cropped where the aspects differ."""
-    image = decoded(path, size)
-    scale = min(image.width / size[0], image.height / size[1])
-    wide, high = size[0] * scale, size[1] * scale
+def middle(
+    image: Image.Image,
+    size: tuple[int, int],
+    fitting: tuple[float, float],
+    reach: tuple[float, float],
+) -> NDArray[np.uint8]:
+    """The picture's middle part at this size: `reach` times what fits the frame, each way."""
+    wide, high = min(image.width, fitting[0] * reach[0]), min(image.height, fitting[1] * reach[1])
     # A rounding error beyond an edge is one too many for Pillow.
     left, top = max(0.0, (image.width - wide) / 2), max(0.0, (image.height - high) / 2)
     box = (left, top, min(left + wide, image.width), min(top + high, image.height))
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=box))
 
 
-def mapping(view: View, frame: tuple[int, ...], picture: tuple[int, ...]) -> NDArray[np.float64]:
-    """Where in the picture each pixel of the frame looks; pixels are counted at their middles."""
-    across = view.size * picture[1] / frame[1]
-    down = view.size * picture[0] / frame[0]
-    return np.array(
+def mapping(
+    view: View, frame: tuple[int, int], reach: tuple[float, float], sheet: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Where in the sheet each pixel of the frame looks; pixels are counted at their middles."""
+    (wide, high), (rows, columns) = frame, sheet
+    cosine, sine, aspect = cos(view.roll), sin(view.roll), wide / high
+    onto = np.array(
         [
-            [across, 0, view.left * picture[1] + across / 2 - 0.5],
-            [0, down, view.top * picture[0] + down / 2 - 0.5],
+            [cosine / view.zoom, -sine / aspect / view.zoom, view.across],
+            [sine * aspect / view.zoom, cosine / view.zoom, view.down],
             [0, 0, 1],
         ]
     )
+    leaning = np.eye(3)
+    leaning[2, 0] = view.keystone
+    placed = scaled(1 / reach[0], 1 / reach[1])
+    counted = scaled(columns / 2, rows / 2, columns / 2 - 0.5, rows / 2 - 0.5)
+    halves = scaled(2 / wide, 2 / high, 1 / wide - 1, 1 / high - 1)
+    whole: NDArray[np.float64] = counted @ placed @ onto @ leaning @ halves
+    return whole
+
+
+def scaled(across: float, down: float, right: float = 0, below: float = 0) -> NDArray[np.float64]:
+    """The mapping that scales and then shifts."""
+    return np.array([[across, 0, right], [0, down, below], [0, 0, 1]])
 
 
 HALVE = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
@@ -95,11 +157,13 @@ SITE = np.array([[2, 0, 0], [0, 2, 0.5], [0, 0, 1]])
 
 def warp(plane: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
     """Resample the plane through a mapping, in place."""
-    cv2.warpAffine(
+    bends = matrix[2, 0] != 0
+    through, matrix = (cv2.warpPerspective, matrix) if bends else (cv2.warpAffine, matrix[:2])
+    through(
         plane,
-        matrix[:2],
+        matrix,
         (out.shape[1], out.shape[0]),
         dst=out,
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )

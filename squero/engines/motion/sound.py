@@ -1,4 +1,4 @@
-"""The clip's sound: silence, or a file's sound trimmed to the clip, padded and softly faded."""
+"""The clip's sound: a file's, trimmed to the clip, padded and softly faded, or an ambience."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from numpy.typing import NDArray
 
+from squero.engines.motion.ambience import Samples, ambience
 from squero.shot import BadInput, Shot
 
 SAMPLE_RATE = 48_000
@@ -18,19 +18,21 @@ FADE_IN_SECONDS = 0.02
 FADE_OUT_SECONDS = 0.3
 DEMUXERS = "wav,mp3"
 
-Samples = NDArray[np.float32]
-"""A row for each channel, between -1 and 1."""
-
 
 def sound_of(shot: Shot) -> Samples | None:
     """What is heard, exactly as long as the clip; None when the shot wants no track at all.
 
-    A sound that was given is heard whatever `audio` says. Raises BadInput for a broken one.
+    A sound that was given is heard whatever `audio` says; without one it is the quiet ambience of
+    what the prompt names. Raises BadInput for a broken one.
     """
     length = round(Fraction(shot.frames * SAMPLE_RATE, shot.fps))
     if "audio" in shot.media:
         return fitted(shot.media["audio"], length)
-    return np.zeros((CHANNELS, length), np.float32) if shot.audio else None
+    if not shot.audio:
+        return None
+    heard = ambience(shot, length, SAMPLE_RATE)
+    fade(heard)
+    return heard
 
 
 def fitted(path: Path, length: int) -> Samples:
