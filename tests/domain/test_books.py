@@ -135,6 +135,8 @@ class Books(RuleBasedStateMachine):
     )
     def open(self, billing: str, usd: int, diem: int) -> None:
         self.sql("UPDATE clock SET shift = '0'")
+        # Leases were looked at in what is the future now.
+        self.sql("UPDATE watch SET looked_at = '-infinity', quiet_until = '-infinity'")
         left = "SELECT account_id, queue_id FROM generations WHERE state IN ('queued', 'rendering')"
         for account_id, queue_id in self.sql(left):  # of a sequence that failed
             self.run(generation.cancel(self.yard, account_id, queue_id))
