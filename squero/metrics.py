@@ -5,6 +5,7 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
+from math import nan
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -13,6 +14,7 @@ from prometheus_client.registry import Collector
 JOBS = Gauge("squero_jobs", "Jobs that wait or render", ["lane", "state"])
 LOST = Counter("squero_lost_attempts_total", "Attempts whose worker fell silent")
 BOOKS = Gauge("squero_ledger_in_order", "1 when the last audit found the books in order")
+BOOKS.set(nan)  # 0 would be an alarm before anybody has looked
 
 _BOUNDS = Histogram.DEFAULT_BUCKETS
 

@@ -443,6 +443,7 @@ class Books(RuleBasedStateMachine):
         assert sums.get("available", 0) == free
 
 
+@pytest.mark.timeout(600)
 def test_books_are_the_models(database_url: str, tmp_path: Path) -> None:
     class Here(Books):
         pass

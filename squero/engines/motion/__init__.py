@@ -6,6 +6,7 @@ track. The same shot gives the same frames, on any number of threads.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import cv2
 from squero.engines import Tell
 from squero.engines.motion.camera import Camera
 from squero.engines.motion.darkroom import Draw, developed
-from squero.engines.motion.film import Film
+from squero.engines.motion.film import FINE, LIGHT, Film
 from squero.engines.motion.footage import Footage
 from squero.engines.motion.grain import Grain
 from squero.engines.motion.instant import Slates
@@ -48,15 +49,17 @@ class Motion:
         if self._slates:
             self._slates.render(shot, out, tell)
             return
-        sound = sound_of(shot)
-        with (
-            self._source(shot) as (draw, threads),
-            Film(out, shot, sound) as film,
-            developed(draw, shot, threads) as frames,
-        ):
-            for number, planes in enumerate(frames, start=1):
-                film.advance(planes)
-                tell(number / shot.frames)
+        drawn = shot.media.keys().isdisjoint({"image", "video"})
+        with ThreadPoolExecutor(1) as aside:
+            sound = aside.submit(sound_of, shot)
+            with (
+                self._source(shot) as (draw, threads),
+                Film(out, shot, sound.result(), LIGHT if drawn else FINE) as film,
+                developed(draw, shot, threads) as frames,
+            ):
+                for number, planes in enumerate(frames, start=1):
+                    film.advance(planes)
+                    tell(number / shot.frames)
 
     @contextmanager
     def _source(self, shot: Shot) -> Iterator[tuple[Draw, int]]:

@@ -46,6 +46,8 @@ class Coding:
 
 
 FINE = Coding({"preset": "veryfast", "crf": "20"})
+LIGHT = Coding({"preset": "superfast", "crf": "20", "x264-params": "mbtree=1:rc-lookahead=10"})
+"""For what was drawn: half the time for a tenth more bytes, since rain has nowhere to be found."""
 
 
 class Film:
