@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from numpy.typing import NDArray
 from PIL import ImageFont
 
@@ -27,6 +29,25 @@ def white(picture: NDArray[np.uint8]) -> float:
     """How much of the picture's middle is as bright as letters are."""
     height = picture.shape[0]
     return float((picture[height // 3 : height * 2 // 3] > 215).mean())
+
+
+def squares(path: Path, letters: str) -> None:
+    """A font in which each of these letters is a square."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 800), (900, 800), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(letter): "square" for letter in letters})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 100)})
+    font.setupHorizontalHeader(ascent=900, descent=-100)
+    font.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
 
 
 class TestTitle:
@@ -96,6 +117,15 @@ class TestFonts:
 
         assert runs("ABcd E", [Half(), FACES[0]]) == [(0, "AB"), (1, "cd"), (0, " E")]  # type: ignore[list-item]
 
-    def test_are_used(self, folder: Path, shot_of: ShotOf) -> None:
-        shot = shot_of('"Title" on a lake', width=320, height=180)
-        assert luma(shot, 0.5, folder).shape == (180, 320)
+    def test_draw_what_the_built_in_one_cannot(self, folder: Path, shot_of: ShotOf) -> None:
+        bare, moon = (
+            shot_of("on a lake at night", width=320, height=180),
+            '"月月" on a lake at night',
+        )
+        assert white(luma(shot_of(moon, width=320, height=180), 0.5, folder)) == white(
+            luma(bare, 0.5, folder)
+        )
+        squares(folder / "c.ttf", "月")
+        assert title_of(moon, faces_of(folder)) == ["月月"]
+        shown = luma(shot_of(moon, width=320, height=180), 0.5, folder)
+        assert white(shown) > white(luma(bare, 0.5, folder)) + 0.01
