@@ -13,15 +13,21 @@ from squero.engines.motion.words import (
     MARKS,
     NEGATIONS,
     PACES,
+    PRONOUNS,
     RESTING,
     STEADY,
+    STYLES,
     UNLESS,
+    VERBS,
     VERY,
     Verb,
     Way,
     plain,
 )
 
+ARTICLES = frozenset(["the", "a", "an", "this", "that"])
+SEEN = frozenset(["a", "an", "his", "her", "their", "my"])
+"""What stands before a thing that is there to be seen."""
 HEADINGS = ("ward", "wards", "clockwise")
 
 
@@ -33,6 +39,8 @@ class Lead:
     negated: bool
     article: bool
     pace: float | None
+    styled: bool
+    """Whether an adjective says how, as in "a slow arc" or "a smooth arc"."""
     way: str
     """The direction in "an upward tilt", or nothing."""
     stop: str
@@ -54,7 +62,7 @@ class Aim:
 
 def lead_of(words: list[str], place: int) -> Lead:
     """What stands before the word at this place."""
-    camera = negated = article = False
+    camera = negated = article = styled = comma = False
     pace: float | None = None
     way = ""
     at = place - 1
@@ -63,15 +71,20 @@ def lead_of(words: list[str], place: int) -> Lead:
         if word in NEGATIONS:
             negated = True
         elif plain(word) in PACES:
-            pace = pace or paced(words, at)
-        elif is_heading(word):
+            pace, styled = pace or paced(words, at), True
+        elif is_heading(word) or (at == place - 1 and is_side(words, place)):
             way = DIRECTIONS[word]
         elif not (word in CAMERA or is_light(word) or is_comma_of_adjectives(words, at)):
             break
-        camera |= word in CAMERA
+        camera |= films(words, at)
         article |= word in ("a", "an", "the")
+        styled |= word in STYLES
+        comma |= word == ","
         at -= 1
-    return Lead(camera, negated, article, pace, way, words[at] if at >= 0 else ".")
+    stop = words[at] if at >= 0 else "."
+    if comma and not (camera or stop in MARKS or stop in JOINTS):
+        stop = ","
+    return Lead(camera, negated, article, pace, styled, way, stop)
 
 
 def is_light(word: str) -> bool:
@@ -82,6 +95,20 @@ def is_light(word: str) -> bool:
 def is_heading(word: str) -> bool:
     """Whether a word is nothing but a direction: "leftward", "clockwise"."""
     return word in DIRECTIONS and word.endswith(HEADINGS) and not word.startswith("toward")
+
+
+def films(words: list[str], at: int) -> bool:
+    """Whether this word is the camera, or a drone that films; "a drone" would be one to see."""
+    if words[at] != "drone":
+        return words[at] in CAMERA
+    begin = next((n + 1 for n in range(at - 1, -1, -1) if words[n] in MARKS | JOINTS), 0)
+    return at - begin <= 3 and not SEEN.intersection(words[begin:at])
+
+
+def is_side(words: list[str], place: int) -> bool:
+    """Whether the word before a camera's own verb is its direction: "left pan"."""
+    stem, form = FORMS.get(words[place], ("", ""))
+    return words[place - 1] in DIRECTIONS and form == "base" and VERBS[stem].sure
 
 
 def is_comma_of_adjectives(words: list[str], at: int) -> bool:
@@ -111,12 +138,21 @@ def aim_of(words: list[str], place: int, verb: Verb, cooks: bool) -> Aim:
             pace, end = pace or paced(words, at), at + 1
         elif (way := pointed(words, at, verb, cooks)) and way not in ways:
             # "Left through the crowd" goes left alone, "up left" and "in and left" both ways.
-            if ways and not linked and way[0] not in ("pan", "tilt"):
+            if ways and not linked and way[0] == "zoom":
                 break
             ways.append(way)
             end = at + 1
         at += 1
-    return Aim(tuple(ways) or distant(words, end, verb), end, pace or closing(words, end))
+    aimed = rounded(ways) or distant(words, end, verb)
+    return Aim(aimed, end, pace or closing(words, end))
+
+
+def rounded(ways: list[Way]) -> tuple[Way, ...]:
+    """The ways, with "left" and "around" as the one that they are together."""
+    side = next((sign for name, sign in ways if name == "pan"), 0)
+    if not side or ("orbit", 1) not in ways:
+        return tuple(ways)
+    return ("orbit", side), *(way for way in ways if way[0] not in ("pan", "orbit"))
 
 
 def is_manner(word: str) -> bool:
@@ -130,14 +166,21 @@ def pointed(words: list[str], at: int, verb: Verb, cooks: bool) -> Way | None:
     if after in UNLESS.get(word, ()) or (cooks and after in RESTING):
         return None
     beyond = words[at + 2] if after == "the" else after
-    if word in ("back", "toward", "towards") and beyond in DIRECTIONS:
+    if word in ("back", "toward", "towards") and beyond in DIRECTIONS and beyond != "through":
         return None
-    # A camera that moves in a garden does not move in.
-    if word == "in" and "around" in verb.ways and not may_end(after):
+    # A camera that moves or pans in a garden does not move in.
+    if word == "in" and "left" in verb.ways and not (zooms(verb) or may_end(after)):
         return None
-    if word in ("up", "down") and after == "the" and LANES.intersection(words[at + 2 : at + 4]):
+    if word == "up" and after in ("behind", "close"):
+        return verb.ways.get("in")
+    if word in ("up", "down") and after in ARTICLES and LANES.intersection(words[at + 2 : at + 5]):
         return verb.ways.get("in")
     return verb.ways.get(DIRECTIONS.get(word, ""))
+
+
+def zooms(verb: Verb) -> bool:
+    """Whether a verb goes nearer or farther of itself."""
+    return any(name == "zoom" for name, _ in verb.bare)
 
 
 def may_end(word: str) -> bool:
@@ -147,14 +190,15 @@ def may_end(word: str) -> bool:
 
 def distant(words: list[str], at: int, verb: Verb) -> tuple[Way, ...]:
     """A direction later in the phrase: "across the bay to the left"."""
-    while words[at] not in MARKS:
+    while words[at] not in MARKS and words[at] not in PRONOUNS:
         side = words[at - 2 : at] == ["to", "the"] and words[at + 1] != "of"
         if (is_heading(words[at]) or side) and words[at + 1] not in UNLESS.get(words[at], ()):
             way = verb.ways.get(DIRECTIONS.get(words[at], ""))
             if way:
                 return (way,)
         at += 1
-    return ()
+    alone = verb.ways.get(DIRECTIONS.get(words[at + 1], "")) if words[at] == "," else None
+    return (alone,) if alone and words[at + 2] in MARKS else ()
 
 
 def closing(words: list[str], at: int) -> float | None:
@@ -166,4 +210,5 @@ def closing(words: list[str], at: int) -> float | None:
         if is_manner(words[after]) and words[after + 1] in MARKS:
             at = after + 1
     last = words[at - 1]
-    return paced(words, at - 1) if last.endswith("ly") and plain(last) in PACES else None
+    alone = last in ("slow", "fast") and (words[at - 2] in MARKS or words[at - 2] in VERY)
+    return paced(words, at - 1) if (alone or last.endswith("ly")) and plain(last) in PACES else None

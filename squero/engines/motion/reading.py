@@ -7,17 +7,31 @@ something else stands before it.
 
 from dataclasses import dataclass, field, replace
 
-from squero.engines.motion.phrases import Aim, Lead, aim_of, is_light, lead_of
+from squero.engines.motion.phrases import (
+    ARTICLES,
+    Aim,
+    Lead,
+    aim_of,
+    films,
+    is_light,
+    is_manner,
+    lead_of,
+    may_end,
+)
 from squero.engines.motion.words import (
     BEYOND,
     CAMERA,
+    DIRECTIONS,
     FORMS,
     HOLDS,
     JOINTS,
     LIGHT,
     MARKS,
     MOTION,
+    MOVING,
+    POSES,
     PRONOUNS,
+    SETTINGS,
     SHOTS,
     STATIC,
     THINGS,
@@ -50,6 +64,15 @@ class Segment:
     """Those that a verb without a direction stands for."""
     holds: bool = False
 
+    @property
+    def asked(self) -> set[Way]:
+        """Those whose direction was named."""
+        return set(self.ways) - self.guesses
+
+    def moves_unlike(self, ways: tuple[Way, ...]) -> bool:
+        """Whether the camera moves here, but in none of these ways."""
+        return bool(self.ways) and not set(ways) & set(self.ways)
+
 
 class Reading:
     """The segments that a text names, and the ways that it rules out."""
@@ -62,17 +85,23 @@ class Reading:
         self._here = self.segments[0]
         self._subject: str | None = None
         self._spoke = False
+        self._told = False
+        self._last = Verb({})
+        self._together = False
         self._denied = -1
+        self._shunned: set[Way] = set()
         place = 0
         while place < len(words):
             place = max(place + 1, self._read(place))
+        # "No pan, truck left" goes left.
+        self.removed |= self._shunned - {way for part in self.segments for way in part.asked}
 
     def _read(self, place: int) -> int:
         """Take the word at this place in; the place up to which it has been understood."""
         word = self._words[place]
         if word in MARKS:
-            self._mark(word)
-        elif word in FORMS and (end := self._verb(place)):
+            self._mark(place)
+        elif self._form(place)[0] and (end := self._verb(place)):
             self._subject = "camera"
             return end
         elif word == "handheld":
@@ -81,78 +110,141 @@ class Reading:
             self._hold(place)
         elif word in MOTION:
             self._motion(place)
-        if word in CAMERA:
-            self._subject = "camera"
+        if films(self._words, place):
+            self._subject = "other" if self._shows(place) else "camera"
         elif word in PRONOUNS:
             self._subject = "camera" if word == "it" and self._is_it(place) else "other"
         elif not is_light(word) and word not in MARKS and word not in STATIC:
             self._subject = self._subject or "other"
         return place + 1
 
+    def _shows(self, place: int) -> bool:
+        """Whether this is the shot in "a shot of a boat", where what follows is the boat's."""
+        of = self._words[place + 1] == "of" and self._subject != "camera"
+        return of and self._words[place - 1] not in MOVING
+
     def _is_it(self, place: int) -> bool:
         """Whether "it" is the camera: it begins a phrase, and the camera was the last to act."""
         begins = place == 0 or self._words[place - 1] in MARKS
         return begins and (self._subject or ("camera" if self._spoke else "")) == "camera"
 
-    def _mark(self, mark: str) -> None:
+    def _mark(self, place: int) -> None:
+        mark = self._words[place]
         if mark == ".":
             self._spoke, self._subject = self._subject == "camera", None
+            self._together = False
         elif mark == "|":
-            self._here = Segment()
-            self.segments.append(self._here)
+            self._begin()
+            self._again(place)
         elif mark == "<":
             self._here = Segment()
             self.segments.insert(len(self.segments) - 1, self._here)
+        elif mark == "&":
+            self._together = True
         if mark in ".,":
             self._here = self.segments[-1]
 
+    def _form(self, place: int) -> tuple[str, str]:
+        """The stem and the form of a verb; whatever a camera does in a direction is to move."""
+        word, after = self._words[place], self._words[place + 1]
+        if word in FORMS or not word.endswith(("s", "ing")) or word in SHOTS | POSES:
+            return FORMS.get(word, ("", ""))
+        at = place - 1
+        while is_manner(self._words[at]) and at > 0:
+            at -= 1
+        acts = at >= 0 and films(self._words, at) and not is_light(word)
+        return ("move", "s") if acts and after in DIRECTIONS else ("", "")
+
+    def _again(self, place: int) -> None:
+        """Take in a direction without a verb: "left, then right"."""
+        aim = aim_of(self._words, place, self._last, cooks=False)
+        if aim.end > place + 1 and aim.ways and may_end(self._words[aim.end]):
+            self._add(aim.ways, aim.pace or 1.0)
+
     def _verb(self, place: int) -> int | None:
         """Take a verb in if it is the camera's; the place where its phrase ends."""
-        stem, form = FORMS[self._words[place]]
+        stem, form = self._form(place)
         verb, lead = VERBS[stem], lead_of(self._words, place)
-        aside = form == "base" and not (lead.camera or lead.pace)
+        aside = form == "base" and not (lead.camera or lead.styled)
         cooks = stem == "pan" and aside and (lead.article or not lead.opens)
         aim = aim_of(self._words, place, verb, cooks)
-        if lead.way in verb.ways and not aim.ways:
+        if lead.way in verb.ways:
             aim = replace(aim, ways=(verb.ways[lead.way],))
         if lead.negated or self._denies or self._continues(place, lead, aim):
             return self._deny(place, verb, lead, aim)
         if not self._is_camera(place, verb, lead, bool(aim.ways)):
             return None
+        tells = form == "s" or (form == "base" and not (lead.styled or lead.article))
+        if tells and self._told and aim.ways and self._follows(lead, aim):
+            self._begin()
+        self._told, self._last = tells, verb
         self._add(aim.ways or verb.bare, lead.pace or aim.pace or verb.pace, not aim.ways)
         return aim.end
 
+    def _follows(self, lead: Lead, aim: Aim) -> bool:
+        """Whether this is the next of "pan left, tilt up"."""
+        apart = lead.stop in (",", ".", "it") and not self._together
+        if self._here.holds and not self._here.ways:
+            return apart and len(self.segments) > 1
+        return apart and self._here is self.segments[-1] and self._here.moves_unlike(aim.ways)
+
+    def _begin(self) -> None:
+        self._here = Segment()
+        self.segments.append(self._here)
+
     def _is_camera(self, place: int, verb: Verb, lead: Lead, aimed: bool) -> bool:
-        stem, form = FORMS[self._words[place]]
+        stem, form = self._form(place)
         after = self._words[place + 1]
         if not aimed and not verb.bare:
             return False
-        if lead.camera:
+        if lead.camera or self._moves_it(place):
             return True
         if form == "ed" or (
-            lead.article and stem in THINGS and not lead.pace and after not in SHOTS
+            lead.article and stem in THINGS and not lead.styled and after not in SHOTS
         ):
             return False
-        if after in SHOTS:
-            return form != "s"
-        if lead.stop == "it" and verb.sure:
+        if form != "s" and self._is_shot(place):
+            return True
+        if lead.stop == "it" and (verb.sure or self._words[place - 2] == "|"):
             return self._subject == "camera"
         if not lead.opens:
             orders = form == "base" and verb.sure and aimed
             return orders and lead.stop not in PRONOUNS and not lead.stop.endswith("s")
         if aimed:
-            return self._may_act(form, verb, lead)
-        if lead.pace and form == "base":
+            return self._may_act(place, verb, lead)
+        if lead.styled and form == "base":
             return verb.sure or after != "of"
         if self._subject == "camera" and form == "s":
-            return lead.stop == "and"
+            return lead.stop in ("and", "|")
+        if self._subject == "camera" and form == "ing" and lead.stop in (",", "&"):
+            return True
         return verb.sure and self._subject != "other" and after in BEYOND
 
-    def _may_act(self, form: str, verb: Verb, lead: Lead) -> bool:
+    def _may_act(self, place: int, verb: Verb, lead: Lead) -> bool:
         """Whether a verb with a direction that begins its phrase is the camera's."""
-        if self._subject != "other" or (verb.sure and form != "s"):
+        form = self._form(place)[1]
+        if verb.sure and (form != "s" or lead.stop in MARKS):
             return True
+        if self._subject != "other":
+            return form != "ing" or lead.styled or not self._leads_on(place)
         return form == "base" and lead.stop not in ("and", "or")
+
+    def _is_shot(self, place: int) -> bool:
+        """Whether the verb names a shot: "descending crane shot"."""
+        after, further = self._words[place + 1 : place + 3]
+        return after in SHOTS or ((after in FORMS or is_light(after)) and further in SHOTS)
+
+    def _moves_it(self, place: int) -> bool:
+        """Whether the verb is done to the camera: "lower the camera"."""
+        return self._words[place + 1] in ("the", "our") and self._words[place + 2] == "camera"
+
+    def _leads_on(self, place: int) -> bool:
+        """Whether this is "moving left" in "moving left, she" or "moving left, the car"."""
+        comma = next(n for n in range(place, len(self._words)) if self._words[n] in MARKS)
+        if self._subject is not None or self._words[comma] != ",":
+            return False
+        first, second = self._words[comma + 1 : comma + 3]
+        return first in PRONOUNS or (first in ARTICLES and second not in CAMERA)
 
     def _continues(self, place: int, lead: Lead, aim: Aim) -> bool:
         """Whether this is the next of "no pan, tilt or zoom"."""
@@ -167,28 +259,35 @@ class Reading:
         general = "around" in verb.ways and not verb.bare
         names = {name for name, _ in verb.bare or verb.ways.values()}
         whole = {way for way in EVERYTHING if general or way[0] in names}
-        self.removed |= set(aim.ways) or whole
+        if aim.ways:
+            self.removed |= set(aim.ways)
+        else:
+            self._shunned |= whole
         self._denied = aim.end
         return aim.end
 
     def _add(self, ways: tuple[Way, ...], pace: float, guessed: bool = False) -> None:
         for way in ways:
+            if guessed and any(way[0] == name for name, _ in self._here.ways):
+                continue
             opposite = way[0], -way[1]
             if opposite in self._here.guesses:
                 self._here.guesses.remove(opposite)
                 self._here.ways.remove(opposite)
             if opposite in self._here.ways:
-                self._here = Segment()
-                self.segments.append(self._here)
+                self._begin()
             if way not in self._here.ways:
                 self._here.ways.append(way)
-                self._here.paces.append(pace)
-            if guessed:
-                self._here.guesses.add(way)
+                self._here.guesses |= {way} if guessed else set()
+            elif not guessed:
+                self._here.guesses.discard(way)
+            self._here.paces.append(pace)
 
     def _handheld(self, place: int) -> None:
         after, lead = self._words[place + 1], lead_of(self._words, place)
-        if after not in MARKS | SHOTS | LIGHT and after not in JOINTS and not lead.camera:
+        about = MARKS | SHOTS | LIGHT | JOINTS | FORMS.keys()
+        of = SETTINGS.intersection(self._words[place + 1 : place + 3])
+        if after not in about and not (of or lead.camera):
             return
         if lead.negated or self._denies:
             self.removed.add(("shake", 1))
@@ -199,16 +298,24 @@ class Reading:
     def _hold(self, place: int) -> None:
         word, lead = self._words[place], lead_of(self._words, place)
         after = self._words[place + 1]
-        further = self._words[place + 2] if is_light(after) or after in STATIC else after
+        rest = (word for word in self._words[place + 1 :] if not (is_light(word) or word in STATIC))
+        further = next(rest)
         held = lead.camera or (word in HOLDS and lead.stop == "|")
         if word in STATIC:
             alone = word in ("static", "stationary") and lead.opens and after in MARKS
-            held |= alone or word == "lockedoff" or {after, further} & (CAMERA - {"we"}) != set()
-        if held and not lead.negated and not self._denies:
-            self._here.holds = True
+            held |= (
+                alone or word == "lockedoff" or {after, further} & (SETTINGS | {"lens"}) != set()
+            )
+        if lead.negated or self._denies:
+            return
+        if word in HOLDS and lead.stop in (",", ".") and self._told and self._subject != "other":
+            self._begin()
+            held = True
+        self._here.holds |= held
 
     def _motion(self, place: int) -> None:
         lead = lead_of(self._words, place)
         about = self._words[place + 1] != "blur" and (lead.camera or lead.opens)
-        if about and (lead.negated or self._denies):
+        # "No sudden movements" asks for smooth ones.
+        if about and (self._denies or (lead.negated and not lead.styled)):
             self.removed |= EVERYTHING

@@ -27,7 +27,8 @@ _TURN: Ways = {"left": ("roll", -1), "right": ("roll", 1)} | {
     "clockwise": ("roll", 1),
     "counterclockwise": ("roll", -1),
 }
-_ANY: Ways = _ZOOM | _SIDE | _HEIGHT | {"around": ("orbit", 1)}
+_AROUND: Ways = {"around": ("orbit", 1)}
+_ANY: Ways = _ZOOM | _SIDE | _HEIGHT | _AROUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +48,63 @@ _DIAGONAL = (_SIDE["right"], _HEIGHT["up"])
 
 VERBS: dict[str, Verb] = {
     "zoom": Verb(_ZOOM, _IN, sure=True),
-    "dolly": Verb(_ZOOM | _SIDE | _HEIGHT, _IN, sure=True),
-    "pan": Verb(_SIDE | _HEIGHT, _RIGHT, sure=True),
-    "tilt": Verb(_HEIGHT, _UP, sure=True),
+    "dolly": Verb(_ANY, _IN, sure=True),
+    "pan": Verb(_ZOOM | _SIDE | _HEIGHT, _RIGHT, sure=True),
+    "tilt": Verb(_HEIGHT | _TURN | {"sideways": _TURN["right"]}, _UP, sure=True),
     "orbit": Verb(_ROUND, _ABOUT, sure=True),
     "circle": Verb(_ROUND, _ABOUT),
     "arc": Verb(_ROUND, _ABOUT),
-    "push": Verb(_ZOOM | _SIDE),
-    "pull": Verb(_ZOOM | _SIDE | _HEIGHT),
+    "revolve": Verb(_ROUND, _ABOUT),
+    "spiral": Verb(_ZOOM | _HEIGHT, _ABOUT),
+    "push": Verb(_ZOOM | _SIDE, _IN),
+    "pull": Verb(_ZOOM | _SIDE | _HEIGHT, _OUT),
     "close": Verb({"in": _ZOOM["in"]}),
     "approach": Verb({}, _IN),
     "advance": Verb(_ZOOM, _IN),
-    "retreat": Verb(_ZOOM, _OUT),
-    "back": Verb({"out": _ZOOM["out"]}),
-    "truck": Verb(_SIDE | _ZOOM, _RIGHT),
-    "track": Verb(_SIDE | _ZOOM | _HEIGHT, _RIGHT),
+    "retreat": Verb({}, _OUT),
+    "withdraw": Verb({}, _OUT),
+    "recede": Verb({}, _OUT),
+    "widen": Verb(_ZOOM, _OUT),
+    "back": Verb(dict.fromkeys(("out", "up"), _ZOOM["out"])),
+    "truck": Verb(_ZOOM | _SIDE | _AROUND, _RIGHT),
+    "track": Verb(_ANY, _RIGHT),
+    "scan": Verb(_SIDE | _HEIGHT, _RIGHT),
     "crane": Verb(_HEIGHT, _UP),
+    "jib": Verb(_HEIGHT, _UP),
     "pedestal": Verb(_HEIGHT, _UP),
     "boom": Verb(_HEIGHT, _UP),
+    "elevate": Verb({}, _UP),
+    "raise": Verb(_HEIGHT, _UP),
     "rise": Verb(_HEIGHT, _UP),
     "lift": Verb(_HEIGHT, _UP),
     "ascend": Verb({}, _UP),
     "climb": Verb(_HEIGHT, _UP),
     "descend": Verb({}, _DOWN),
     "lower": Verb({}, _DOWN),
+    "dip": Verb(_HEIGHT, _DOWN),
     "sink": Verb(_HEIGHT, _DOWN),
     "drop": Verb(_HEIGHT, _DOWN),
     "roll": Verb(_TURN, _CLOCKWISE),
-    "rotate": Verb(_TURN | {"around": ("orbit", 1)}, _CLOCKWISE),
-    "spin": Verb(_TURN | {"around": ("orbit", 1)}, _CLOCKWISE),
+    "bank": Verb(_TURN, _CLOCKWISE),
+    "turn": Verb(_TURN | _ANY),
+    "flip": Verb(_TURN | _ANY),
+    "fall": Verb({"out": _ZOOM["out"], "down": _HEIGHT["down"]}),
     "look": Verb(_SIDE | _HEIGHT),
+    "follow": Verb(_SIDE | _HEIGHT),
+    "whip": Verb(_SIDE | _HEIGHT, pace=2.5),
     "drift": Verb(_ANY, _DIAGONAL, pace=0.65),
-    "shake": Verb({}, _SHAKE),
-    "wobble": Verb({}, _SHAKE),
 }
 VERBS |= dict.fromkeys(_set("creep inch ease float"), Verb(_ANY, pace=0.65))
 VERBS |= dict.fromkeys(
-    _set("move glide slide travel fly swing sweep turn come get draw"), Verb(_ANY)
+    _set("rotate spin twirl whirl swirl twist"), Verb(_TURN | _AROUND, _CLOCKWISE)
+)
+VERBS |= dict.fromkeys(_set("shake wobble sway tremble jitter"), Verb({}, _SHAKE))
+VERBS |= dict.fromkeys(
+    _set(
+        "move glide slide travel fly soar swoop dive plunge sail wander rush race veer edge shift "
+        "pivot go swing sweep come get draw"
+    ),
+    Verb(_ANY),
 )
 
 DIRECTIONS: dict[str, str] = {
@@ -94,7 +115,8 @@ DIRECTIONS: dict[str, str] = {
         "up": "up upward upwards skyward skywards",
         "down": "down downward downwards",
         "in": "in into inward inwards forward forwards closer nearer toward towards through",
-        "out": "out outward outwards back backward backwards away",
+        "out": "out outward outwards back backward backwards away off",
+        "sideways": "sideways",
         "clockwise": "clockwise",
         "counterclockwise": "counterclockwise",
         "around": "around round",
@@ -102,29 +124,42 @@ DIRECTIONS: dict[str, str] = {
     for word in words.split()
 }
 UNLESS = {
-    "right": _set("hand behind next there away now angle"),
-    "left": _set("hand behind alone unattended"),
+    "right": _set("of hand behind next there away now angle"),
+    "left": _set("of hand behind alone unattended"),
 }
 """Before these words, "right" and "left" are no directions."""
-LANES = _set("hallway corridor street road avenue path alley canal river aisle lane tunnel track")
+LANES = _set(
+    "hallway hall corridor passage street road highway avenue path trail alley canal river aisle "
+    "lane tunnel track pier"
+)
 """Up and down these one goes forward."""
 RESTING = frozenset(["on", "in", "by", "out"])
 """Nor before these when it is "a pan"."""
 
-CAMERA = _set("camera cam lens shot view viewpoint pov perspective frame framing camerawork we")
-SHOTS = CAMERA - {"we", "lens"} | _set("move movement motion footage effect style feel")
+CAMERA = _set(
+    "camera cam lens shot view viewpoint pov fpv perspective frame framing camerawork footage "
+    "steadicam gimbal we"
+)
+SHOTS = CAMERA - {"we", "lens"} | _set("move movement motion effect style feel")
+SETTINGS = SHOTS | _set("composition image scene take video position setup tableau")
+"""What a static one of says that the camera rests."""
 THINGS = _set("truck crane boom track roll rise drop pedestal turn lift fly slide swing arc circle")
 """Verbs that are things after "a" and "the", unless it is a slow one or a shot."""
 NEGATIONS = _set("no not never without avoid avoiding cannot nor neither")
+MOVING = _set("drone aerial fpv gimbal steadicam")
+"""The shots of these are of something, yet speak of the camera."""
 PRONOUNS = _set("he she it they who you i")
 MARKS = frozenset(".,&|<")
 JOINTS = frozenset(["and", "or", "but", "with", "by"])
 LIGHT = _set(
     "a an the one this that which any is are be being been will should would could can may must "
     "starts start starting begins begin beginning continues continue keeps do does did to in "
-    "smooth steady cinematic long short wide tight big single continuous fluid elegant constant "
+    "smooth steady cinematic sweeping fluid seamless panoramic epic elegant constant long short "
+    "wide tight big single continuous low high angle "
     "opening final aerial drone medium extreme very extremely really super ultra so bit little "
-    "more all let us have make just only now first also both handheld at from almost ever"
+    "more all let us have make just only now first also both handheld at from almost ever "
+    "please use using want need add apply featuring degree lateral vertical horizontal full "
+    "complete"
 )
 GAP = _set(
     "the to toward towards from camera shot view us very a bit little slightly back across over "
@@ -134,21 +169,26 @@ GAP = _set(
 STATIC = _set("static fixed locked lockedoff stationary motionless immobile unmoving still tripod")
 HOLDS = _set("hold holds stop stops pause pauses rest rests settle settles freeze")
 MOTION = frozenset(["movement", "movements", "motion", "motions", "moves"])
-STEADY = _set("stays stay remains remain holds hold stands keeps kept held")
+STEADY = _set("stays stay remains remain holds hold stands sits rests keeps kept held")
 BEYOND = _set("across along over around round past through from shot move movement")
 """After these, a camera's own verb needs no direction."""
 
-_SLOW = _set("slow gentle subtle slight soft gradual calm leisurely tender lazy delicate unhurried")
+_SLOW = _set(
+    "slow gentle subtle slight soft gradual calm leisurely tender lazy delicate unhurried graceful "
+    "measured"
+)
 _FAST = _set("fast quick rapid swift dramatic brisk sudden sharp hurried speedy energetic")
 PACES: dict[str, float] = (
     dict.fromkeys(_SLOW, 0.65)
     | dict.fromkeys(_FAST, 1.4)
-    | dict.fromkeys(_set("whip crash snap smash"), 2.5)
+    | dict.fromkeys(_set("whip swish crash snap smash"), 2.5)
     | dict.fromkeys(("imperceptible", "glacial", "barely"), 0.4)
 )
+STYLES = _set("smooth steady cinematic lateral sweeping fluid seamless elegant panoramic epic")
+"""They say that a thing moves as a camera does, but not how fast."""
 VERY = _set("very extremely super ultra really so incredibly")
 
-_DOUBLING = frozenset(["pan", "get", "spin", "drop"])
+_DOUBLING = frozenset(["pan", "get", "spin", "drop", "jib", "whip", "flip", "dip"])
 
 
 def _forms(stem: str) -> tuple[tuple[str, str], ...]:
@@ -157,15 +197,18 @@ def _forms(stem: str) -> tuple[tuple[str, str], ...]:
     third = stem + "s"
     if stem.endswith("ly"):
         third = stem.removesuffix("y") + "ies"
-    elif stem.endswith("h"):
+    elif stem.endswith(("h", "o")):
         third = stem + "es"
     return (stem, "base"), (third, "s"), (trunk + "ing", "ing"), (trunk + "ed", "ed")
 
 
+POSES = _set("looking facing faces pointing points staring aiming aims")
+"""Who films "looking down" stands there and does not move."""
 FORMS: dict[str, tuple[str, str]] = {
-    word: (stem, form) for stem in VERBS for word, form in _forms(stem)
+    word: (stem, form) for stem in VERBS for word, form in _forms(stem) if word not in POSES
 }
 
+_NOUNS = "movement|motion|roll|spin|turn|rotation|pan|tilt|zoom|push|orbit|rise|drift|sweep"
 _FROM = r"\b(?:from )?(?:the )?"
 _THEN = (
     r"then|before|finally|eventually|subsequently|afterwards?|followed by|after (?:that|which)"
@@ -174,9 +217,21 @@ _THEN = (
 _SPELLINGS = (
     (r"\"[^\"]*\"|“[^”]*”", " , "),
     (r"[’`]", "'"),
-    (r"n't\b", " not"),
+    (r"n't\b|(?<=do)nt\b|(?<=does)nt\b|(?<=should)nt\b", " not"),
+    (r"\b(?:instead of|rather than)\b", "without"),
     (r"\b(\w+)'(?:s|re|ll)\b", r"\1"),
     (r"[-‑]", " "),
+    (r"\bzoom(s|ed|ing)?(in|out)\b", r"zoom\1 \2"),
+    (r"\bthru\b", "through"),
+    (r"\bmovement (?=(?:to|from|for|back|left|right|up|down|around)(?:ward)?s?\b)", "move "),
+    (r"\bupside down\b", "clockwise"),
+    (r"\b(?:rotating|spinning|revolving|360 ?°?(?: degree)?) (?=shot)", "orbit "),
+    (r"\b(?:pull|rack)(?:s|ing)? focus\b", " , "),
+    (rf"\b({_NOUNS}) of the camera\b", r"camera \1"),
+    (r"\bcamera(?: \w+)? ?[:=] ?none\b", "no camera movement"),
+    (r"\bcamera(?: \w+)? ?[:=]", "camera "),
+    (r"\b(as|des)cent\b", r"\1cend"),
+    (r"\brotation\b", "rotate"),
     (r"\bhand held\b", "handheld"),
     (r"\b(?:counter|anti) ?clockwise\b", "counterclockwise"),
     (r"\block(?:ed)? (?:off|down)\b", "lockedoff"),
@@ -190,9 +245,10 @@ _SPELLINGS = (
     (rf"{_FROM}(?:top|bottom) to (?:the )?top\b", "upward"),
     (rf"{_FROM}(?:top|bottom) to (?:the )?bottom\b", "downward"),
     (r"\btilt shift\b", "tiltshift"),
+    (r",(?: and)? ([^,.;:]+) (?:afterwards?|after (?:that|this))(?= ?[,.;]|$)", r" | \1 "),
     (rf"\b(?:and |, )?(?:{_THEN})\b|\bnext,", " | "),
     (r"\bafter (?=\w+ing\b)", " < "),
-    (r"\b(?:while|whilst|as|when)\b", " & "),
+    (r"\b(?:while|whilst|as|when|simultaneously|at the same time)\b", " & "),
     (r"[.!?;\n]+", " . "),
     (r"[,:()/–—]+", " , "),
 )
@@ -200,11 +256,11 @@ _COMPILED = tuple((re.compile(pattern), to) for pattern, to in _SPELLINGS)
 
 
 def words_of(prompt: str) -> list[str]:
-    """The prompt as words and marks, in lower case, with a mark at its end."""
+    """The prompt as words and marks, in lower case, with marks at its end to look ahead to."""
     text = prompt.lower()
     for pattern, to in _COMPILED:
         text = pattern.sub(to, text)
-    return [*re.findall(r"[^\W\d_]+|[.,&|<]", text), "."]
+    return [*re.findall(r"[^\W\d_]+|[.,&|<]", text), ".", "."]
 
 
 def plain(word: str) -> str:
