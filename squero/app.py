@@ -18,7 +18,7 @@ from squero import chores
 from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
-from squero.api.gate import API, WHO
+from squero.api.gate import API, WHO, meet
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
@@ -154,14 +154,24 @@ class Application:
         except ClientDisconnect:
             return
         except Exception as error:
-            failure = error
-            response = _refusal(error)
+            failure = await self._barred(scope) or error
+            response = _refusal(failure)
             # An answer that has begun cannot become another: uvicorn ends the connection.
             if reply.status is None:
                 await response(scope, receive, reply.send)
         ANSWERS.count(template(scope), reply.status, reply.seconds)
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
+
+    async def _barred(self, scope: Scope) -> TooManyFailures | None:
+        """Who calls what is not there is looked at only now."""
+        if WHO in scope or not scope["path"].startswith(API):
+            return None
+        try:
+            await meet(self._house, scope)
+        except TooManyFailures as barred:
+            return barred
+        return None
 
     def _count_failure(self, scope: Scope, status: int, failure: Exception | None) -> None:
         """Counts a failed request against whose it is, if it is of a kind that counts."""

@@ -2,10 +2,10 @@
 
 import importlib.util
 import os
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -104,8 +104,15 @@ _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 
 
 def _redis(url: SecretStr) -> SecretStr:
-    if not re.match(r"rediss?://[^/]", url.get_secret_value()):
-        raise PydanticCustomError("no_redis_url", "It begins with redis:// or rediss:// and a host")
+    wrong = PydanticCustomError(
+        "no_redis_url", "It is redis:// or rediss://, a host, and perhaps a port"
+    )
+    try:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
+            raise wrong
+    except ValueError:  # whose words hold the password
+        raise wrong from None
     if importlib.util.find_spec("redis") is None:
         raise PydanticCustomError("no_redis", "It needs the package redis: squero[redis] has it")
     return url

@@ -65,7 +65,13 @@ class TestLimitsUrl:
         assert found.limits_url.get_secret_value() == "rediss://:hush@redis.test/0"
 
     @pytest.mark.usefixtures("installed")
-    @pytest.mark.parametrize("url", ["memcached://m", "async+redis://r", "redis://", "r:6379", ""])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("memcached://m", "async+redis://r", "redis://", "redis:///0", "r:6379", ""),
+            *("redis://:hush@r:port", "redis://:hush@[::1", "redis://:hush@r:99999"),
+        ],
+    )
     def test_of_something_else(self, settings, url):
         with pytest.raises(ValidationError, match="redis://"):
             settings(SQUERO_LIMITS_URL=url)

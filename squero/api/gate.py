@@ -7,6 +7,7 @@ Reply, which sends them also when the handler refuses.
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -44,7 +45,7 @@ class Open:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(API):
-            _see(self._house, scope, origin(scope, self._house.yard.settings.trusted_proxies))
+            await meet(self._house, scope)
         response = await self._answer(self._house, Request(scope, receive))
         await response(scope, receive, send)
 
@@ -107,6 +108,17 @@ async def _as_admin(answer: KeyAnswer, house: House, request: Request, caller: C
     return await answer(house, request, caller)
 
 
+async def meet(house: House, scope: Scope) -> None:
+    """Notes who makes a call that needs no key: an account, if its key is sent, else an address.
+
+    Raises TooManyFailures.
+    """
+    who: Caller | str = origin(scope, house.yard.settings.trusted_proxies)
+    with suppress(AuthenticationFailed):
+        who = await house.callers.find(bearer(scope["headers"]))
+    _see(house, scope, who)
+
+
 async def count_model(house: House, scope: Scope, caller: Caller, model: Model) -> None:
     """Count a call for a model that has a limit of its own; raises RateLimited.
 
@@ -143,7 +155,8 @@ def allow(house: House, scope: Scope, caller: Caller, what: str, allowance: Allo
 
 def place(scope: Scope) -> str:
     """The call, for a log: its route, in which there are no words of the customer's."""
-    return f"endpoint:{scope['root_path'][1:]}{scope['route'].path}"
+    route = scope.get("route")
+    return f"endpoint:{scope['root_path'][1:]}{route.path if route else 'none'}"
 
 
 def bearer(headers: Iterable[Header]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from psycopg import OperationalError
+from psycopg.errors import DeadlockDetected
 
 from squero.domain import catalog, idempotency, inputs, job, ledger, policy, poll
 from squero.domain.attempt import Ended
@@ -145,6 +146,8 @@ async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> No
             break
         except _NotTaken as refusal:
             await _make_room(yard, refusal.args[0], new)
+        except DeadlockDetected:
+            continue  # nothing of ours is left, and whoever it was with goes on
     else:
         raise AtCapacity
     # The job is there, whatever becomes of the news: claims look again by themselves.

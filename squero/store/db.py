@@ -46,6 +46,11 @@ class Tx:
         return None if row is None else row[0]
 
 
+async def _in_utc(connection: AsyncConnection[Any]) -> None:
+    # Elsewhere the first and the last moment that a column holds cannot be read.
+    await connection.execute("SET timezone TO 'UTC'")
+
+
 class Database:
     """A pool of connections to one PostgreSQL."""
 
@@ -58,6 +63,7 @@ class Database:
             open=False,
             timeout=10,
             kwargs={"autocommit": True, "application_name": "squero"},
+            configure=_in_utc,
         )
 
     async def open(self) -> None:

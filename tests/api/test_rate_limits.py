@@ -113,6 +113,32 @@ class TestFailures:
         clock.now += 0.5
         assert (await customer.post("queue", ORDER)).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [
+            ("POST", "/video/quote", 400),
+            ("GET", "/nothing", 404),
+            ("DELETE", "/video/queue", 405),
+        ],
+    )
+    async def test_are_the_accounts_where_no_key_is_needed(
+        self, house, customer, open_customer, method, path, status
+    ):
+        other = await open_customer()
+        async with calling(house) as client:
+            for _ in range(21):
+                answer = await client.request(
+                    method, f"/api/v1{path}", json={}, headers=customer.headers
+                )
+                assert answer.status_code == status
+            answer = await client.request(method, f"/api/v1{path}", headers=customer.headers)
+            assert (answer.status_code, answer.json()) == (429, {"error": SENTENCE})
+            for headers in (other.headers, {}):
+                answer = await client.post("/api/v1/video/quote", json=QUOTE, headers=headers)
+                assert answer.status_code == 200
+            answer = await client.post("/api/v1/video/queue", json=ORDER, headers=customer.headers)
+            assert answer.status_code == 429
+
     async def test_up_to_twenty_block_nothing(self, customer):
         await fail(customer, 20)
         assert (await customer.post("queue", ORDER)).status_code == 200
@@ -237,6 +263,8 @@ class TestAddresses:
             for _ in range(21):
                 assert (await client.get("/api/v1/nothing")).status_code == 404
             assert (await client.get("/api/v1/models")).status_code == 429
+            answer = await client.get("/api/v1/nothing")
+            assert (answer.status_code, answer.json()) == (429, {"error": SENTENCE})
 
     async def test_count_nothing_outside_the_api(self, house):
         async with calling(house) as client:

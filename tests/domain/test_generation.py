@@ -5,6 +5,7 @@ import json
 from uuid import uuid4
 
 import pytest
+from psycopg.errors import DeadlockDetected
 
 from squero.domain import attempt, generation, upkeep
 from squero.domain.catalog import VideoRequest
@@ -180,3 +181,18 @@ class TestCancel:
         before = await play.world()
         assert not await generation.cancel(yard, tenant.account.id, claimed.queue_id)
         assert await play.world() == before
+
+
+async def test_a_deadlock_is_tried_again(yard, play, tenant, monkeypatch):
+    takes = [generation._take]
+
+    async def take(*arguments):
+        if len(takes) == 1:
+            takes.append(take)
+            raise DeadlockDetected
+        await takes[0](*arguments)
+
+    monkeypatch.setattr(generation, "_take", take)
+    await play.queue(tenant)
+    assert len(takes) == 2
+    assert (await upkeep.audit(yard)).in_order

@@ -19,6 +19,7 @@ from squero.errors import (
     SpendLimitExceeded,
     TooManyKeys,
 )
+from squero.store.db import Database
 from squero.store.statements import statement
 from tests.domain.conftest import TEXT
 
@@ -120,6 +121,15 @@ class TestRoom:
             full = await keys.room(tx, account.id)
         assert not full.allowed and 0 <= full.reset - time.time() <= 61
         await pass_time(60)
+        async with yard.database.transaction() as tx:
+            assert (await keys.room(tx, account.id)).remaining == keys.MOST_A_MINUTE - 1
+
+    @pytest.mark.parametrize("hours", [-1, 1])
+    async def test_after_a_step_of_the_clock(self, yard, account, pass_time, hours):
+        async with yard.database.transaction() as tx:
+            for _ in range(keys.MOST_A_MINUTE):
+                await keys.create(tx, yard.keyring, account.id, "ADMIN", "")
+        await pass_time(hours * 3600)
         async with yard.database.transaction() as tx:
             assert (await keys.room(tx, account.id)).remaining == keys.MOST_A_MINUTE - 1
 
@@ -312,3 +322,20 @@ async def test_a_week_of_busy_keys_is_found_by_its_index(yard, account, make, sq
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
     assert "transfers_of_key" in plan and "loops=20" in plan, plan
     assert "Seq Scan on transfers" not in plan, plan
+
+
+async def test_the_last_day_is_read_wherever_the_database_is(yard, account, sql, database_url):
+    [row] = await sql("SELECT current_database() AS name")
+    await sql(f"ALTER DATABASE {row['name']} SET timezone TO 'Asia/Tokyo'")
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    database = Database(database_url)
+    await database.open()
+    try:
+        async with database.transaction() as tx:
+            terms = Terms(expires_at=last)
+            await keys.create(tx, yard.keyring, account.id, "INFERENCE", "", terms)
+        async with database.reading() as tx:
+            [key] = await keys.find_all(tx, account.id, 10, 0)
+    finally:
+        await database.close()
+    assert key.expires_at == last

@@ -4,15 +4,22 @@ import asyncio
 import random
 import time
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 
+import psycopg
 import pytest
 
 from squero.domain import accounts, generation, keys, upkeep
 from squero.domain.accounts import LineSpent
 from squero.domain.catalog import VideoRequest
-from squero.errors import InsufficientBalance, SpendLimitExceeded, StaleAttempt
+from squero.errors import (
+    AuthenticationFailed,
+    InsufficientBalance,
+    SpendLimitExceeded,
+    StaleAttempt,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +74,26 @@ def limit(sql):
         )
 
     return set_limit
+
+
+@pytest.fixture
+def behind(play, sql, database_url):
+    """The tenant's second queue call, while it waits: `async with behind(tenant) as call`."""
+
+    @asynccontextmanager
+    async def wait(tenant):
+        await play.queue(tenant)
+        async with await psycopg.AsyncConnection.connect(database_url) as first:
+            await first.execute(
+                "SELECT FROM shares WHERE account_id = %s FOR UPDATE", [tenant.account.id]
+            )
+            call = asyncio.create_task(play.queue(tenant))
+            async with asyncio.timeout(5):
+                while not await sql("SELECT pid FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+            yield call
+
+    return wait
 
 
 @pytest.fixture
@@ -292,6 +319,18 @@ class TestLimit:
         await pay(poor, usd=PRICE - 1)
         await limit(poor, usd=0, diem=0)
         assert await refusal(play, poor) == INSUFFICIENT
+
+    async def test_that_is_lowered_counts_for_calls_that_wait(self, tenant, behind, limit):
+        async with behind(tenant) as waiting:
+            await limit(tenant, usd=PRICE)
+        with pytest.raises(SpendLimitExceeded):
+            await waiting
+
+    async def test_of_a_key_that_is_revoked_meanwhile(self, tenant, behind, sql):
+        async with behind(tenant) as waiting:
+            await sql("UPDATE keys SET revoked_at = now() WHERE id = %s", tenant.caller.key_id)
+        with pytest.raises(AuthenticationFailed):
+            await waiting
 
     @pytest.mark.parametrize("usd", [0, PRICE - 1])
     async def test_below_the_price(self, play, tenant, limit, usd):

@@ -3,7 +3,8 @@
 -- name: queue
 -- The job, its place in the share and its hold, in one statement that changes all or nothing: the
 -- currency that was taken; no row when nothing was, and then `queue_refusal` says why. Rows are
--- locked in the order share, balance, spending. The purse is the first currency that covers the
+-- locked in the order share, balance, spending; the key is too, so that what it may do is what holds
+-- when the share's turn has come, not when the call did. The purse is the first currency that covers the
 -- price and of which the key may spend so much. An unmetered account is funded as it goes. An
 -- account that had nothing queued or running comes back at the larger of its own virtual time and
 -- the lane's, so that it neither owes for its absence nor profits from it; where nobody is active,
@@ -27,7 +28,7 @@ WITH share AS (
           SELECT FROM balances WHERE account_id = a.id AND epoch = squero_today()))
     ORDER BY array_position('{DIEM,BUNDLED_CREDITS,USD}', b.currency)
     LIMIT 1
-    FOR UPDATE OF b, s
+    FOR UPDATE OF b, s FOR SHARE OF k
 ), held AS (
     UPDATE balances b
     SET available_micros = available_micros

@@ -7,12 +7,16 @@ SELECT pg_advisory_xact_lock(hashtext('squero keys ' || %(account_id)s::text));
 -- name: room
 -- How many keys the account made in the last minute, when the first of them is a minute old, and how
 -- many it has in force.
-SELECT count(*) FILTER (WHERE age < interval '1 minute') AS lately,
+SELECT count(*) FILTER (WHERE lately) AS lately,
        extract(epoch FROM interval '1 minute' - coalesce(
-           max(age) FILTER (WHERE age < interval '1 minute'), '0'))::float8 AS reset_seconds,
+           max(age) FILTER (WHERE lately), '0'))::float8 AS reset_seconds,
        count(*) FILTER (WHERE revoked_at IS NULL
            AND (expires_at IS NULL OR expires_at > squero_now())) AS in_force
-FROM keys CROSS JOIN LATERAL (SELECT squero_now() - created_at AS age) AS since
+FROM keys
+CROSS JOIN LATERAL (SELECT squero_now() - created_at AS age) AS since
+-- Who waited has begun before some that were made; but one of much later was made before a step of
+-- the clock.
+CROSS JOIN LATERAL (SELECT age > '-1 minute' AND age < '1 minute' AS lately) AS minute
 WHERE account_id = %(account_id)s;
 
 -- name: create
