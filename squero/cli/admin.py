@@ -16,7 +16,7 @@ from squero.cli.database import answered, open_database
 from squero.cli.records import cell, moment, show, utf8, work
 from squero.domain import keys, upkeep
 from squero.domain.catalog import Catalog, CatalogError
-from squero.domain.ledger import Audit, Total
+from squero.domain.ledger import Audit, Difference, Miscounted, Total
 from squero.domain.yard import Yard
 from squero.money import usd_text
 from squero.store.migrate import migrate as migrate_database
@@ -139,23 +139,34 @@ def _looked_at(totals: Sequence[Total]) -> str:
 
 
 def _wrongs(found: Audit) -> Iterator[str]:
-    for wrong in found.differences:
-        epoch = f" of {wrong.epoch}" if wrong.currency == "DIEM" else ""
-        yield (
-            f"Account {wrong.account}: {usd_text(wrong.available_micros)} {wrong.currency}{epoch}"
-            f" available and {usd_text(wrong.held_micros)} held, but its transfers add up to"
-            f" {usd_text(wrong.available_sum)} and {usd_text(wrong.held_sum)}."
-        )
+    yield from map(_difference, found.differences)
     for odd in found.unsettled:
-        yield f"Job {odd.queue_id} is {odd.state}, but its money went to {odd.settled_to}."
+        yield f"Job {odd.queue_id} ({odd.state or 'unknown'}): {odd.fault}."
     for miscount in found.miscounts:
         yield (
             f"Lane {miscount.lane}, account {miscount.account}: counts {miscount.queued} queued"
             f" and {miscount.running} running; there are {miscount.queued_rows}"
             f" and {miscount.running_rows}."
         )
-    for count in found.miscounted:
-        yield (
-            f"Account {count.account}, key …{count.last6}: counts {usd_text(count.spent_micros)}"
-            f" {count.currency} spent, but its holds add up to {usd_text(count.spent_sum)}."
-        )
+    yield from map(_miscounted, found.miscounted)
+
+
+def _difference(wrong: Difference) -> str:
+    money = f"{wrong.currency} of {wrong.epoch}" if wrong.currency == "DIEM" else wrong.currency
+    sums = f"{usd_text(wrong.available_sum)} and {usd_text(wrong.held_sum)}"
+    if wrong.available_micros is None or wrong.held_micros is None:
+        said = f"no balance of {money}"
+    else:
+        said = f"{usd_text(wrong.available_micros)} {money} available"
+        said += f" and {usd_text(wrong.held_micros)} held"
+    return f"Account {wrong.account}: {said}, but its transfers add up to {sums}."
+
+
+def _miscounted(wrong: Miscounted) -> str:
+    if wrong.spent_micros is None:
+        said = f"no count of {wrong.currency} spent"
+    else:
+        spent = usd_text(wrong.spent_micros)
+        said = f"counts {spent} {wrong.currency} spent in its {wrong.period}"
+    sums = usd_text(wrong.spent_sum)
+    return f"Account {wrong.account}, key …{wrong.last6}: {said}, but its holds add up to {sums}."

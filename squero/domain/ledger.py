@@ -17,24 +17,24 @@ Currency = Literal["DIEM", "BUNDLED_CREDITS", "USD"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A balance that is not the sum of its transfers."""
+    """A balance that is not the sum of its transfers; without amounts, there is none."""
 
     account: str
     currency: str
     epoch: date
-    available_micros: int
-    held_micros: int
+    available_micros: int | None
+    held_micros: int | None
     available_sum: int
     held_sum: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A generation whose end and whose money disagree."""
+    """A job whose end and whose money disagree, and how; without a state, there is no such job."""
 
-    queue_id: UUID
-    state: str
-    settled_to: str | None
+    queue_id: str
+    state: str | None
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class Miscount:
 
 @dataclass(frozen=True, slots=True)
 class Miscounted:
-    """A key whose spending is not the sum of its holds."""
+    """A count of a key's spending that is not the sum of its holds; without one, it is missing."""
 
     account: str
     last6: str
     currency: str
-    spent_micros: int
+    period: str
+    spent_micros: int | None
     spent_sum: int
 
 
@@ -125,7 +126,7 @@ async def release(tx: Tx, queue_id: UUID) -> None:
 
 
 async def audit(tx: Tx) -> Audit:
-    """Recompute every balance and every share, and name what does not add up."""
+    """Recompute every balance, share and count of spending, and name what does not add up."""
     return Audit(
         differences=await tx.all(Difference, "ledger.differences"),
         unsettled=await tx.all(Unsettled, "ledger.unsettled"),

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import LiteralString
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -97,14 +99,59 @@ class TestLedger:
         out, _ = squero("ledger", "check", status=1)
         assert "Account marina: 0.000001 DIEM of 2030-01-31 available" in out
 
-    def test_a_key_whose_spending_does_not_add_up(self, squero: Run, database_url: str) -> None:
-        key = squero("keys", "create", "--account", "marina")[0].strip()
+    def test_a_balance_that_is_missing(self, squero: Run, database_url: str) -> None:
+        squero("accounts", "create", "marina", "--prepaid", "5")
         with psycopg.connect(database_url) as database:
-            database.execute("UPDATE spending SET lifetime_micros = 5 WHERE currency = 'DIEM'")
+            database.execute("DELETE FROM balances")
         out, _ = squero("ledger", "check", status=1)
         assert out.splitlines()[0] == (
-            f"Account marina, key …{key[-6:]}: counts 0.000005 DIEM spent,"
-            " but its holds add up to 0."
+            "Account marina: no balance of USD, but its transfers add up to 5 and 0."
+        )
+
+    def test_money_of_no_job(self, squero: Run, database_url: str) -> None:
+        squero("accounts", "create", "marina", "--prepaid", "1")
+        queue_id = uuid4()
+        with psycopg.connect(database_url) as database:
+            database.execute(
+                "INSERT INTO transfers"
+                " (id, account_id, currency, from_book, to_book, amount_micros, queue_id)"
+                " SELECT 'hold:' || %(id)s, id, 'USD', 'available', 'held', 30000, %(id)s"
+                " FROM accounts",
+                {"id": queue_id},
+            )
+            database.execute("UPDATE balances SET available_micros = 970000, held_micros = 30000")
+        out, _ = squero("ledger", "check", status=1)
+        assert out.splitlines()[0] == (
+            f"Job {queue_id} (unknown): it has money, but there is no such job."
+        )
+
+    @pytest.mark.parametrize(
+        ("tamper", "said"),
+        [
+            (
+                "UPDATE spending SET lifetime_micros = 5 WHERE currency = 'DIEM'",
+                "counts 0.000005 DIEM spent in its lifetime",
+            ),
+            (
+                "UPDATE spending SET day_micros = 5 WHERE currency = 'USD'",
+                "counts 0.000005 USD spent in its latest day",
+            ),
+            (
+                "UPDATE spending SET month_micros = 5 WHERE currency = 'USD'",
+                "counts 0.000005 USD spent in its latest month",
+            ),
+            ("DELETE FROM spending WHERE currency = 'DIEM'", "no count of DIEM spent"),
+        ],
+    )
+    def test_a_key_whose_spending_does_not_add_up(
+        self, squero: Run, database_url: str, tamper: LiteralString, said: str
+    ) -> None:
+        key = squero("keys", "create", "--account", "marina")[0].strip()
+        with psycopg.connect(database_url) as database:
+            database.execute(tamper)
+        out, _ = squero("ledger", "check", status=1)
+        assert out.splitlines()[0] == (
+            f"Account marina, key …{key[-6:]}: {said}, but its holds add up to 0."
         )
 
 

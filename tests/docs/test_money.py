@@ -104,6 +104,21 @@ async def test_any_account_is_reconciled_by_hand(
     assert entries == [("USD", -2 * PRICE, PRICE, PRICE)]
 
 
+async def test_what_is_missing_shows(yard: Yard, database_url: str) -> None:
+    account = await _open(yard, "acme", "prepaid")
+    async with yard.database.transaction() as tx:
+        await accounts.top_up(tx, account, 1_000_000)
+    (queue_id,) = await _queue(yard, account, 1)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM balances")
+        connection.execute("DELETE FROM generations")
+    _, _, sums, holds, *_ = _answers(database_url, "acme")
+    assert [(row[0], *row[2:]) for row in sums] == [
+        ("USD", 1_000_000 - PRICE, None, PRICE, None),
+    ]
+    assert holds == [(queue_id, None, "USD", PRICE)]
+
+
 async def _open(yard: Yard, name: str, billing: accounts.Billing, line_micros: int = 0) -> Account:
     async with yard.database.transaction() as tx:
         return await accounts.open_new(tx, name, billing, line_micros)

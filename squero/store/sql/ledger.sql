@@ -91,53 +91,107 @@ FROM released r
 WHERE s.key_id = r.key_id AND s.currency = CASE r.currency WHEN 'DIEM' THEN 'DIEM' ELSE 'USD' END;
 
 -- name: differences
--- Every balance that is not the sum of its transfers.
-SELECT a.name AS account, b.currency, b.epoch, b.available_micros, b.held_micros,
-       t.available_micros AS available_sum, t.held_micros AS held_sum
+-- Every balance that is not the sum of its transfers, also one that is missing: it has no amounts.
+SELECT a.name AS account, currency, epoch, b.available_micros, b.held_micros,
+       coalesce(t.available_micros, 0) AS available_sum, coalesce(t.held_micros, 0) AS held_sum
 FROM balances b
-JOIN accounts a ON a.id = b.account_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(CASE 'available' WHEN to_book THEN amount_micros
-                        WHEN from_book THEN -amount_micros ELSE 0 END), 0)::bigint
-               AS available_micros,
-           coalesce(sum(CASE 'held' WHEN to_book THEN amount_micros
-                        WHEN from_book THEN -amount_micros ELSE 0 END), 0)::bigint
-               AS held_micros
-    FROM transfers
-    WHERE account_id = b.account_id AND currency = b.currency AND epoch = b.epoch
-) t
-WHERE (b.available_micros, b.held_micros) <> (t.available_micros, t.held_micros)
-ORDER BY a.name, b.currency, b.epoch;
+FULL JOIN (
+    SELECT account_id, currency, epoch,
+           sum(CASE 'available' WHEN to_book THEN amount_micros
+               WHEN from_book THEN -amount_micros ELSE 0 END)::bigint AS available_micros,
+           sum(CASE 'held' WHEN to_book THEN amount_micros
+               WHEN from_book THEN -amount_micros ELSE 0 END)::bigint AS held_micros
+    FROM transfers GROUP BY account_id, currency, epoch
+) t USING (account_id, currency, epoch)
+JOIN accounts a ON a.id = account_id
+WHERE (b.available_micros, b.held_micros) IS DISTINCT FROM
+      (coalesce(t.available_micros, 0), coalesce(t.held_micros, 0))
+ORDER BY a.name, currency, epoch;
 
 -- name: miscounted
--- Every key whose spending is not the sum of its holds that were not released.
-SELECT a.name AS account, k.last6, s.currency, s.lifetime_micros AS spent_micros,
-       t.micros AS spent_sum
-FROM spending s
-JOIN keys k ON k.id = s.key_id
+-- Every count of a key's spending that is not the sum of its holds that were not released, by the
+-- day in which they were made; and every one that is missing, which has no amount. A day of spending
+-- that has not come yet, and in which nothing was held, hides nothing of those before it.
+WITH spent AS (
+    SELECT key_id, CASE currency WHEN 'DIEM' THEN 'DIEM' ELSE 'USD' END AS currency, counted_on,
+           sum(CASE to_book WHEN 'held' THEN amount_micros ELSE -amount_micros END) AS micros
+    FROM transfers
+    WHERE key_id IS NOT NULL AND 'held' IN (from_book, to_book) AND to_book <> 'revenue'
+    GROUP BY 1, 2, 3
+), latest AS (
+    SELECT key_id, currency, greatest(max(counted_on), squero_today()) AS day
+    FROM spent GROUP BY key_id, currency
+), summed AS (
+    SELECT t.key_id, t.currency, sum(t.micros)::bigint AS lifetime_micros,
+           coalesce(sum(t.micros) FILTER (
+               WHERE t.counted_on >= least(s.day, l.day)), 0)::bigint AS day_micros,
+           coalesce(sum(t.micros) FILTER (
+               WHERE t.counted_on >= date_trunc('month', least(s.day, l.day))), 0)::bigint
+               AS month_micros
+    FROM spent t
+    JOIN latest l USING (key_id, currency)
+    LEFT JOIN spending s USING (key_id, currency)
+    GROUP BY t.key_id, t.currency
+)
+SELECT a.name AS account, k.last6, known.currency, counts.period, counts.spent_micros,
+       coalesce(counts.spent_sum, 0) AS spent_sum
+FROM keys k
 JOIN accounts a ON a.id = k.account_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(h.amount_micros), 0)::bigint AS micros
-    FROM transfers h
-    WHERE h.key_id = s.key_id AND h.to_book = 'held' AND (h.currency = 'DIEM') = (s.currency = 'DIEM')
-      AND NOT EXISTS (SELECT FROM transfers r
-                      WHERE r.id = 'settle:' || h.queue_id AND r.to_book <> 'revenue')
-) t
-WHERE s.lifetime_micros <> t.micros
-ORDER BY a.name, k.last6;
+CROSS JOIN (VALUES ('DIEM'), ('USD')) AS known (currency)
+LEFT JOIN spending s ON s.key_id = k.id AND s.currency = known.currency
+LEFT JOIN summed t ON t.key_id = k.id AND t.currency = known.currency
+CROSS JOIN LATERAL (VALUES
+    (1, 'latest day', s.day_micros, t.day_micros),
+    (2, 'latest month', s.month_micros, t.month_micros),
+    (3, 'lifetime', s.lifetime_micros, t.lifetime_micros)
+) AS counts (place, period, spent_micros, spent_sum)
+WHERE counts.spent_micros <> coalesce(counts.spent_sum, 0)
+   OR (s.key_id IS NULL AND counts.period = 'lifetime')
+ORDER BY a.name, k.last6, known.currency, counts.place;
 
 -- name: unsettled
--- Generations whose end and whose money disagree: an end without its settlement, a settlement
--- without its end, a completed one released, a failed one captured, a price that was not held.
-SELECT g.queue_id, g.state, s.to_book AS settled_to
-FROM generations g
-LEFT JOIN transfers h ON h.id = 'hold:' || g.queue_id
-LEFT JOIN transfers s ON s.id = 'settle:' || g.queue_id
-WHERE h.id IS NULL OR h.amount_micros <> g.price_micros
-   OR (g.state IN ('queued', 'rendering')) <> (s.id IS NULL)
-   OR (g.state = 'completed' AND s.to_book <> 'revenue')
-   OR (g.state IN ('failed', 'cancelled') AND s.to_book = 'revenue')
-ORDER BY g.created_at
+-- Jobs whose end and whose money disagree, the first hundred, and what is wrong with each: the first
+-- that applies. Holds and settlements are known by their books, so that none hides behind its id.
+SELECT queue_id, state, fault FROM (
+    SELECT job AS queue_id, g.state,
+           coalesce(g.created_at, h.created_at, s.created_at) AS created_at, CASE
+        WHEN g.job IS NULL THEN 'it has money, but there is no such job'
+        WHEN h.id IS NULL THEN 'nothing was held for it'
+        WHEN h.id <> 'hold:' || g.job OR h.from_book NOT IN ('available', 'funding')
+            OR h.to_book <> 'held'
+            OR (h.queue_id, h.account_id, h.key_id, h.currency, h.amount_micros)
+                IS DISTINCT FROM
+                (g.queue_id, g.account_id, g.key_id, g.currency, g.price_micros)
+            THEN 'its hold is not of its price, currency, account and key'
+        WHEN s.id IS NULL
+            THEN CASE WHEN g.state NOT IN ('queued', 'rendering') THEN 'its hold was not settled' END
+        WHEN g.state IN ('queued', 'rendering')
+            THEN 'its money went to ' || s.to_book || ' before its end'
+        WHEN (s.to_book = 'revenue') <> (g.state = 'completed')
+            OR s.to_book NOT IN ('revenue', 'lapsed', h.from_book)
+            OR (s.to_book = 'lapsed' AND s.currency <> 'DIEM')
+            THEN 'its money went to ' || s.to_book
+        WHEN s.id <> 'settle:' || g.job OR s.from_book <> 'held'
+            OR (s.queue_id, s.account_id, s.key_id, s.currency, s.epoch, s.amount_micros)
+                IS DISTINCT FROM
+                (h.queue_id, h.account_id, h.key_id, h.currency, h.epoch, h.amount_micros)
+            OR (s.to_book <> 'revenue' AND s.counted_on IS DISTINCT FROM h.counted_on)
+            THEN 'its settlement is not of what was held'
+        END AS fault
+    FROM (SELECT *, queue_id::text AS job FROM generations) g
+    FULL JOIN (
+        SELECT *, CASE WHEN starts_with(id, 'hold:') THEN substr(id, 6) ELSE id END AS job
+        FROM transfers
+        WHERE starts_with(id, 'hold:') OR to_book = 'held'
+    ) h USING (job)
+    FULL JOIN (
+        SELECT *, CASE WHEN starts_with(id, 'settle:') THEN substr(id, 8) ELSE id END AS job
+        FROM transfers
+        WHERE starts_with(id, 'settle:') OR from_book = 'held'
+    ) s USING (job)
+) jobs
+WHERE fault IS NOT NULL
+ORDER BY created_at, queue_id
 LIMIT 100;
 
 -- name: totals
