@@ -154,7 +154,7 @@ class Application:
         except ClientDisconnect:
             return
         except Exception as error:
-            failure = await self._barred(scope) or error
+            failure = await self._barred(scope, error)
             response = _refusal(failure)
             # An answer that has begun cannot become another: uvicorn ends the connection.
             if reply.status is None:
@@ -163,15 +163,15 @@ class Application:
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
 
-    async def _barred(self, scope: Scope) -> TooManyFailures | None:
-        """Who calls what is not there is looked at only now."""
-        if WHO in scope or not scope["path"].startswith(API):
-            return None
-        try:
-            await meet(self._house, scope)
-        except TooManyFailures as barred:
-            return barred
-        return None
+    async def _barred(self, scope: Scope, failure: Exception) -> Exception:
+        """Who calls what is not there is looked at only now, and may have failed too often."""
+        missing = isinstance(failure, HTTPException) and WHO not in scope
+        if missing and scope["path"].startswith(API):
+            try:
+                await meet(self._house, scope)
+            except (TooManyFailures, OperationalError) as worse:
+                return worse
+        return failure
 
     def _count_failure(self, scope: Scope, status: int, failure: Exception | None) -> None:
         """Counts a failed request against whose it is, if it is of a kind that counts."""
