@@ -39,6 +39,7 @@ from squero.errors import (
     AtCapacity,
     JobFailed,
     MethodNotAllowed,
+    NotFound,
     Refused,
     TooManyFailures,
     Unexpected,
@@ -165,8 +166,8 @@ class Application:
 
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""
-        missing = isinstance(failure, HTTPException) and WHO not in scope
-        if missing and scope["path"].startswith(API):
+        missing = isinstance(failure, NotFound | HTTPException)
+        if missing and WHO not in scope and scope["path"].startswith(API):
             try:
                 await meet(self._house, scope)
             except (TooManyFailures, OperationalError) as worse:

@@ -26,7 +26,7 @@ def origin(scope: Scope, trusted: Sequence[Network]) -> str:
     found = None if peer is None else _parse(peer[0])
     if found is None:
         return UNKNOWN
-    if _within(found, trusted):
+    if trusted and _within(found, trusted):
         for hop in _hops(scope):
             # What cannot be read was not written by our proxies: the one before it is to blame.
             if hop is None:

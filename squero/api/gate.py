@@ -113,10 +113,11 @@ async def meet(house: House, scope: Scope) -> None:
 
     Raises TooManyFailures.
     """
-    who: Caller | str = origin(scope, house.yard.settings.trusted_proxies)
-    with suppress(AuthenticationFailed):
-        who = await house.callers.find(bearer(scope["headers"]))
-    _see(house, scope, who)
+    caller = None
+    if key := _token(scope["headers"]):
+        with suppress(AuthenticationFailed):
+            caller = await house.callers.find(key)
+    _see(house, scope, caller or origin(scope, house.yard.settings.trusted_proxies))
 
 
 async def count_model(house: House, scope: Scope, caller: Caller, model: Model) -> None:
@@ -161,11 +162,16 @@ def place(scope: Scope) -> str:
 
 def bearer(headers: Iterable[Header]) -> str:
     """The token of the Authorization header; raises AuthenticationFailed when there is none."""
+    token = _token(headers)
+    if not token:
+        raise AuthenticationFailed
+    return token
+
+
+def _token(headers: Iterable[Header]) -> str:
     text = dict(headers).get(b"authorization", b"").decode("latin-1")
     scheme, _, token = text.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise AuthenticationFailed
-    return token.strip()
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _balance_headers(caller: Caller) -> list[Header]:

@@ -22,9 +22,17 @@ WITH old AS (SELECT {columns} FROM generations WHERE queue_id = %(queue_id)s
     SELECT gen_random_uuid(), {columns} FROM old, generate_series(1, %(count)s)
     RETURNING queue_id
 ), held AS (
-    INSERT INTO transfers (id, account_id, currency, from_book, to_book, amount_micros)
-    SELECT 'hold:' || more.queue_id, account_id, currency, from_book, to_book, amount_micros
+    INSERT INTO transfers
+        (id, account_id, currency, epoch, from_book, to_book, amount_micros, queue_id, key_id,
+         counted_on)
+    SELECT 'hold:' || more.queue_id, account_id, currency, epoch, from_book, to_book, amount_micros,
+           more.queue_id, key_id, counted_on
     FROM more, transfers WHERE id = 'hold:' || %(queue_id)s::text
+), spent AS (
+    UPDATE spending s SET day_micros = s.day_micros + %(count)s * old.price_micros,
+        month_micros = s.month_micros + %(count)s * old.price_micros,
+        lifetime_micros = s.lifetime_micros + %(count)s * old.price_micros
+    FROM old WHERE (s.key_id, s.currency) = (old.key_id, old.currency)
 ), shared AS (
     UPDATE shares s SET queued = s.queued + %(count)s,
         waiting_us = s.waiting_us + %(count)s * old.estimate_us
