@@ -1,13 +1,14 @@
 from itertools import pairwise
-from math import cos, sin
+from math import cos, exp, sin
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from squero.engines.motion.camera import Camera, View, ease
-from squero.engines.motion.course import ORBIT, Room
-from squero.engines.motion.move import STILL, Move
+from squero.engines.motion.course import DEPTH, LEAN, ORBIT, SPAN, Room
+from squero.engines.motion.move import MOST, STILL, Move, parse
 
 WAYS = st.sampled_from([-1, 0, 1])
 PACES = st.sampled_from([0.4, 0.65, 1.0, 1.4, 2.5])
@@ -24,7 +25,7 @@ MOVES = st.builds(
 PLAIN = st.builds(Move, zoom=WAYS, pan=WAYS, tilt=WAYS, pace=PACES)
 LONG = st.floats(1, 5)
 ROOMS = st.one_of(
-    st.builds(Room, across=LONG, aspect=st.sampled_from([16 / 9, 9 / 16, 1])),
+    st.builds(Room, across=LONG, aspect=st.sampled_from([16 / 9, 9 / 16, 1, 3])),
     st.builds(Room, down=LONG, aspect=st.sampled_from([16 / 9, 9 / 16, 1])),
 )
 
@@ -40,7 +41,7 @@ def corners(view: View, aspect: float) -> list[tuple[float, float]]:
     return places
 
 
-@given(st.lists(MOVES, min_size=1, max_size=4), ROOMS, st.integers(0, 99), st.floats(0, 1))
+@given(st.lists(MOVES, min_size=1, max_size=MOST), ROOMS, st.integers(0, 99), st.floats(0, 1))
 def test_no_view_leaves_the_picture(moves: list[Move], room: Room, seed: int, share: float) -> None:
     camera = Camera(tuple(moves), seed, room=room)
     reach = camera.course.reach
@@ -158,6 +159,39 @@ def test_and_not_when_it_should_stay_or_go_elsewhere(move: Move) -> None:
 def test_still_sees_all_the_time_the_same() -> None:
     camera = Camera((STILL,))
     assert camera.view(0) == camera.view(0.3) == camera.view(1) == View(0, 0, 1)
+
+
+class TestManyMoves:
+    @given(st.lists(MOVES, min_size=1, max_size=MOST), st.sampled_from([16 / 9, 9 / 16, 3]))
+    def test_span_no_more_than_a_clip_may(self, moves: list[Move], aspect: float) -> None:
+        course = Camera(tuple(moves), room=Room(aspect=aspect)).course
+        across, down, near, _, _ = np.ptp(course.states, axis=0)
+        assert max(across, down) * course.floor / 2 <= SPAN + 1e-9
+        assert near <= DEPTH + 1e-9
+        assert np.abs(course.states[:, 3]).max() <= LEAN + 1e-9
+
+    def test_are_each_still_seen(self) -> None:
+        moves = (Move(tilt=-1),) * 5 + (Move(tilt=1),) * 2 + (Move(tilt=-1),)
+        camera = Camera(moves)
+        stops = np.array([camera.view(0.1 + 0.1 * part).down for part in range(9)])
+        steps = np.diff(stops)
+        assert np.sign(steps).tolist() == [move.tilt for move in moves]
+        assert np.abs(steps[[1, 2, 3]]) == pytest.approx(np.abs(steps[1]))
+
+    def test_take_their_ways_together_in_proportion(self) -> None:
+        camera = Camera((Move(pan=1, tilt=-1, pace=1.6),) * 8)
+        first, last = camera.view(0), camera.view(1)
+        assert last.across - first.across == pytest.approx(first.down - last.down)
+
+    def test_zoom_to_a_depth(self) -> None:
+        camera = Camera((Move(zoom=1),) * 8)
+        assert camera.view(1).zoom == pytest.approx(exp(DEPTH))
+        assert camera.view(0).zoom == pytest.approx(1)
+
+    @pytest.mark.parametrize("count", [MOST + 1, 40, 170])
+    def test_are_read_as_far_as_there_is_time(self, count: int) -> None:
+        words = ["pan left"] * (MOST - 1) + ["zoom in"] + ["tilt up"] * (count - MOST)
+        assert parse(", then ".join(words)) == (Move(pan=-1),) * (MOST - 1) + (Move(zoom=1),)
 
 
 class TestShake:

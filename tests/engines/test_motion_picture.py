@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from squero.engines.motion.camera import Camera
-from squero.engines.motion.move import STILL, Move
+from squero.engines.motion.move import STILL, Move, parse
 from squero.engines.motion.picture import Picture, Sheet
 from squero.engines.motion.planes import Planes
 
@@ -101,6 +101,28 @@ def test_a_distant_part_of_a_long_picture_is_not_kept(tmp_path: Path) -> None:
     long = Sheet(plain(tmp_path / "long.png", "white", (40, 4000)), WIDTH, HEIGHT, camera)
     usual = Sheet(plain(tmp_path / "usual.png", "white"), WIDTH, HEIGHT, camera)
     assert long.planes.y.shape == usual.planes.y.shape
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "source"),
+    [
+        ("push in", 8, (64, 36)),
+        ("zoom in", 170, (64, 36)),
+        ("pan left", 170, (64, 36)),
+        ("pan left and push in fast", 40, (900, 100)),
+        ("tilt up and roll clockwise and push in", 40, (100, 900)),
+    ],
+)
+def test_a_sheet_stays_small_however_many_moves(
+    tmp_path: Path, words: str, count: int, source: tuple[int, int]
+) -> None:
+    camera = Camera(parse(", then ".join([words] * count)))
+    sheet = Sheet(plain(tmp_path / "white.png", "white", source), 1920, 1080, camera)
+    assert sheet.planes.buffer.nbytes <= 25e6
+    frame = Planes.blank(1920, 1080)
+    for share in (0, 0.5, 1):
+        sheet.expose(share, frame)
+        assert frame.y.min() >= 234
 
 
 class TestEnd:

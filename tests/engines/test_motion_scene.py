@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from squero.engines.motion.planes import Planes
 from squero.engines.motion.scene import Scene, camera_of
+from squero.engines.motion.scene.layer import Canvas
 from squero.engines.motion.scene.palette import palette_of
-from squero.engines.motion.scene.stage import BOTTOM, HORIZON, SKY, Stage
+from squero.engines.motion.scene.stage import BOTTOM, HORIZON, SKY, Pose, Stage
+from squero.engines.motion.scene.water import Water
 from squero.engines.motion.scene.words import FEATURES, features, read
 from squero.shot import Shot
 
@@ -140,7 +142,7 @@ class TestPalette:
 
     def test_no_colour_leaves_the_range(self, shot_of: ShotOf) -> None:
         for colour in ("yellow", "turquoise", "red", "silver"):
-            palette = palette_of(read(shot_of(f"{colour} and cyan hills at noon")))
+            palette = palette_of(read(shot_of(f"{colour} and cyan sky at noon")))
             assert 0 <= palette.sky.min() <= palette.sky.max() <= 1
 
 
@@ -186,6 +188,68 @@ class TestCamera:
         assert frame.shape == size[::-1]
         assert frame.min() >= 10
         assert (frame < 20).mean() < 0.05
+
+
+FAR_UP = [
+    "a city, tilt up fast, then tilt up fast, then zoom out",
+    "the camera tilts up, then tilts up, then tilts up, then tilts up",
+    "a lake at dawn, tilt up fast, then pan left, then tilt up fast, then pull back",
+    "a lake, tilt up then up then up then up then up",
+    "a lake, whip tilt up then whip tilt up",
+    "a forest, crane up fast, then tilt up fast, then rise further up",
+    "a lake, whip tilt down then whip tilt down, handheld",
+]
+FAR = [
+    *FAR_UP,
+    "a field of flowers" + ", then pan left and tilt up fast" * 4,
+    "a desert" + ", then pan right fast" * 5 + ", then tilt up fast" * 3,
+    "a city" + ", then push in fast" * 170,
+    "a street" + ", then pan left" * 170,
+    "a forest" + ", then roll clockwise and pan left and tilt up fast" * 8,
+]
+
+
+class TestFarCamera:
+    @pytest.mark.parametrize("prompt", FAR)
+    @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920)])
+    def test_what_it_sees_stays_small(
+        self, shot_of: ShotOf, prompt: str, size: tuple[int, int]
+    ) -> None:
+        shot = shot_of(prompt, width=size[0], height=size[1])
+        stage = Stage(size, 0.62, camera_of(shot), shot.seconds)
+        for depth in (None, SKY, HORIZON, BOTTOM):
+            canvas = Canvas(stage, stage.reach(depth))
+            assert canvas.width * canvas.height * 3 * 4 <= 80e6
+
+    @pytest.mark.parametrize("prompt", FAR)
+    @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
+    def test_the_ground_stays_below(
+        self, shot_of: ShotOf, prompt: str, size: tuple[int, int]
+    ) -> None:
+        shot = shot_of(prompt, width=size[0], height=size[1])
+        stage = Stage(size, 0.62, camera_of(shot), shot.seconds)
+        poses = [stage.pose(step / 20) for step in range(21)]
+        assert min(stage.plane(pose)[1, 1] for pose in poses) > 0.3 * size[1]
+        assert all(0.4 < stage.skyline(pose) / size[1] < 1 for pose in poses)
+
+    @pytest.mark.parametrize("size", [(854, 480), (WIDTH, HEIGHT)])
+    @pytest.mark.parametrize("prompt", FAR_UP)
+    def test_it_is_drawn(self, shot_of: ShotOf, prompt: str, size: tuple[int, int]) -> None:
+        shot = shot_of(prompt, width=size[0], height=size[1])
+        scene = Scene(shot)
+        for share in (0.0, 0.5, 1.0):
+            assert luma(exposed(scene, shot, share)).std() > 3
+
+    def test_water_fills_a_frame_that_looks_down(self, shot_of: ShotOf) -> None:
+        shot = shot_of("a lake at noon, static camera", width=WIDTH, height=HEIGHT)
+        stage = Stage((WIDTH, HEIGHT), 0.62, camera_of(shot), shot.seconds)
+        deep = np.array([0.1, 0.2, 0.3], np.float32)
+        chance, palette = np.random.default_rng(1), palette_of(read(shot))
+        water = Water(stage, chance, palette, swell=0.3, deep=deep, sun=None)
+        frame = Planes.blank(WIDTH, HEIGHT)
+        frame.buffer[:] = 128
+        water.lay(Pose(0, 1.9, 1.0, 0.5), frame)
+        assert frame.y[4:].std() > 0
 
 
 class TestStirring:

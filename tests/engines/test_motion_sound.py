@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from squero.engines.motion import Motion
+from squero.engines.motion.ambience import PEAK
 from squero.engines.motion.sound import fade, fitted, slope, sound_of
 from squero.shot import BadInput, Shot
 
@@ -165,8 +166,14 @@ class TestAmbience:
         assert samples is not None
         level = 20 * np.log10(loudness(samples, 0.3, 3.5))
         assert -36 < level < -25
-        assert np.abs(samples).max() <= 0.25
+        assert np.abs(samples).max() <= PEAK
         assert np.isfinite(samples).all()
+
+    @pytest.mark.parametrize("seed", [1, 3, 5])
+    def test_a_fire_does_not_startle(self, tmp_path: Path, shot_of: ShotOf, seed: int) -> None:
+        shot = shot_of("a campfire", frames=48, audio=True, seed=seed)
+        snap = np.abs(heard(film(shot, tmp_path / "out.mp4"))).max()
+        assert 20 * np.log10(snap) < -10
 
     def test_begins_and_ends_softly(self, shot_of: ShotOf) -> None:
         samples = sound_of(shot_of("rain", frames=48, audio=True))

@@ -57,6 +57,41 @@ def test_one_move(prompt: str, move: Move) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "move"),
+    [
+        ("orbit", Move(orbit=1)),
+        ("orbit fast", Move(orbit=1, pace=1.4)),
+        ("a castle, orbit", Move(orbit=1)),
+        ("a castle, then orbit", Move(orbit=1)),
+        ("a castle. Pan.", Move(pan=1)),
+        ("a castle, panning", Move(pan=1)),
+        ("a statue, orbit around it", Move(orbit=1)),
+        ("a statue, orbiting around it", Move(orbit=1)),
+        ("a dancer, orbit around her slowly", Move(orbit=1, pace=0.65)),
+        ("a statue, circle around it", Move(orbit=1)),
+        ("a car, orbit the car", Move(orbit=1)),
+        ("circle the statue", Move(orbit=1)),
+        ("a car, truck along with it", Move(pan=1)),
+        ("a car, truck alongside the car", Move(pan=1)),
+        ("a car, track with it", Move(pan=1)),
+        ("a tower, tilt slowly", Move(tilt=-1, pace=0.65)),
+        ("a lake, pan slowly", Move(pan=1, pace=0.65)),
+        ("pan slowly over the lake", Move(pan=1, pace=0.65)),
+        ("a lake, zoom slowly", Move(zoom=1, pace=0.65)),
+        ("a lake, drift", Move(pan=1, tilt=-1, pace=0.65)),
+        ("a city, then pan", Move(pan=1)),
+        ("a city, still", STILL),
+        ("a city, keep still", STILL),
+        ("the camera moves in a circle around him clockwise", Move(orbit=-1)),
+        ("circle around her to the left", Move(orbit=-1)),
+        ("orbit, counterclockwise", Move(orbit=1)),
+    ],
+)
+def test_an_order_of_few_words(prompt: str, move: Move) -> None:
+    assert parse(prompt) == (move,)
+
+
+@pytest.mark.parametrize(
     ("prompt", "pace"),
     [
         ("pan right", 1.0),
@@ -98,6 +133,9 @@ def test_pace(prompt: str, pace: float) -> None:
         ("zoom out, then in the distance a light", (Move(zoom=-1),)),
         ("it approaches, the camera pushes in and then orbits", (Move(zoom=1), Move(orbit=1))),
         ("pan left before the cathedral", (Move(pan=-1),)),
+        ("a lake; zoom out; orbit", (Move(zoom=-1), Move(orbit=1))),
+        ("a lake, zoom out, orbit", (Move(zoom=-1), Move(orbit=1))),
+        ("zoom out and orbit", (Move(zoom=-1, orbit=1),)),
     ],
 )
 def test_one_after_the_other(prompt: str, moves: tuple[Move, ...]) -> None:
@@ -154,6 +192,20 @@ def test_what_is_ruled_out(prompt: str, negative: str, move: Move) -> None:
         "a truck left the yard",
         "a tilt-shift photograph",
         "the moon orbits the earth",
+        "a dancer, spinning slowly",
+        "a dancer, twirling around",
+        "a moth, orbiting slowly",
+        "a ship, rolling",
+        "leaves, drifting",
+        "vultures circle the carcass",
+        "a square, circle, triangle",
+        "a red car, truck with a trailer",
+        "still waters",
+        "still, the river runs",
+        "petals fall, drift, land",
+        "satellites, low orbit",
+        "a still life of fruit",
+        "she keeps still",
         "a neon sign that says 'x' and “pan left”",
     ],
 )

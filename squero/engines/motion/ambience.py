@@ -15,7 +15,8 @@ Chance = np.random.Generator
 
 LEVEL = 10 ** (-30 / 20)
 """The loudness of it all, as an RMS."""
-PEAK = 0.25
+PEAK = 10 ** (-16 / 20)
+"""What a sample never exceeds: coding lets a sharp crackle overshoot by some 4 dB more."""
 CHANNELS = 2
 
 

@@ -1,7 +1,7 @@
 """The course of a camera: the stops between its moves, and how near it must stand to have room."""
 
 from dataclasses import dataclass
-from math import cos, log, sin
+from math import hypot, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,11 @@ ROLL = 0.12
 ORBIT = 0.025
 """How much nearer one side is at the end of an orbit: with more, straight lines would lean."""
 ORBIT_TRAVEL = 0.1
+SPAN, DEPTH, LEAN = 0.5, log(3), 0.4
+"""What all moves together span at most: frames in any direction, logarithm of the zoom, radians.
+
+With more, a drawn scene's ground would pass overhead, and a sliver of a picture fill the frame.
+"""
 FARTHEST, QUICKEST = 1.6, 1.4
 """The pace beyond which a move goes no farther, and beyond which it takes less time."""
 
@@ -60,7 +65,8 @@ def chart(moves: tuple[Move, ...], room: Room) -> Course:
     spans = np.ptp(states[:, :NEAR], axis=0)
     sides = np.array([room.across, room.down])
     floor = max(1.0, *(extent + spans) / sides)
-    free = sides * floor - extent
+    # What is cut off for the other axis's sake is no reason to go farther.
+    free = np.minimum(sides * floor - extent, SPAN + (sides - 1) * floor)
     for axis in (ACROSS, DOWN):
         states[:, axis] = _stretched(states[:, axis], free[axis])
     if not spans.any() and max(sides) > 1:
@@ -75,7 +81,7 @@ def chart(moves: tuple[Move, ...], room: Room) -> Course:
 
 
 def _gone(moves: tuple[Move, ...]) -> States:
-    """The states after each move, with what has no natural zero around zero; ways in frames."""
+    """The states after each move, within what a clip may span; ways in frames, around zero."""
     steps = np.zeros((len(moves) + 1, 5))
     for step, move in zip(steps[1:], moves, strict=True):
         pace = min(move.pace, FARTHEST)
@@ -87,8 +93,13 @@ def _gone(moves: tuple[Move, ...]) -> States:
     states = np.cumsum(steps, axis=0)
     for axis in (ACROSS, DOWN, KEYSTONE):
         states[:, axis] = _centred(states[:, axis])
-    states[:, KEYSTONE] *= ORBIT / max(ORBIT, states[:, KEYSTONE].max())
-    return states
+    # Scaled rather than cut off: of too long a way, each move is still seen.
+    most = np.array([SPAN, SPAN, DEPTH, LEAN, ORBIT])
+    gone = np.abs(states).max(axis=0)
+    across, down, gone[NEAR] = np.ptp(states[:, : NEAR + 1], axis=0)
+    gone[:NEAR] = hypot(across, down)
+    spanned: States = states * (most / np.maximum(most, gone))
+    return spanned
 
 
 def _centred(way: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,8 +111,10 @@ def _extent(states: States, aspect: float, shakes: bool) -> NDArray[np.float64]:
     """Width and height of the upright box around a frame that is turned, leans and shakes."""
     turn = np.abs(states[:, TURNED]).max() + TURN * shakes
     lean = 1 - np.abs(states[:, KEYSTONE]).max()
-    wide, high = cos(turn) + sin(turn) / aspect, cos(turn) + sin(turn) * aspect
-    box: NDArray[np.float64] = np.array([wide, high]) / lean + SWAY * shakes
+    slants = np.array([1 / aspect, aspect])
+    # A box is at its largest where a corner of the frame lies straight aside or above.
+    turns = np.minimum(turn, np.arctan(slants))
+    box: NDArray[np.float64] = (np.cos(turns) + np.sin(turns) * slants) / lean + SWAY * shakes
     return box
 
 

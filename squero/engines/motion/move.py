@@ -27,19 +27,22 @@ class Move:
 
 STILL = Move()
 PUSH_IN = Move(zoom=1)
+MOST = 8
+"""How many moves a clip has at most: its seconds leave each little time as it is."""
 
 
 def parse(prompt: str, negative_prompt: str = "") -> tuple[Move, ...]:
     """The moves in a prompt, one after the other, without those that the negative prompt names.
 
-    A prompt without any pushes in gently; one whose moves are all ruled out stands still.
+    A prompt without any pushes in gently; one whose moves are all ruled out stands still. What
+    follows the first MOST is left out.
     """
     said = Reading(words_of(prompt))
     removed = said.removed | Reading(words_of(negative_prompt), denies=True).removed
     named = [segment for segment in said.segments if segment.ways or segment.holds]
     if not named:
         return (STILL if ("zoom", 1) in removed else PUSH_IN,)
-    return tuple(move_of(segment, removed) for segment in named)
+    return tuple(move_of(segment, removed) for segment in named[:MOST])
 
 
 def move_of(segment: Segment, removed: set[Way]) -> Move:

@@ -12,9 +12,11 @@ from squero.engines.motion.words import (
     LIGHT,
     MARKS,
     NEGATIONS,
+    OBJECTS,
     PACES,
     PRONOUNS,
     RESTING,
+    ROUND,
     STEADY,
     STYLES,
     UNLESS,
@@ -22,6 +24,7 @@ from squero.engines.motion.words import (
     VERY,
     Verb,
     Way,
+    Ways,
     plain,
 )
 
@@ -143,16 +146,21 @@ def aim_of(words: list[str], place: int, verb: Verb, cooks: bool) -> Aim:
             ways.append(way)
             end = at + 1
         at += 1
-    aimed = rounded(ways) or distant(words, end, verb)
+    aimed = rounded(ways, words, end) or distant(words, end, verb.ways)
     return Aim(aimed, end, pace or closing(words, end))
 
 
-def rounded(ways: list[Way]) -> tuple[Way, ...]:
-    """The ways, with "left" and "around" as the one that they are together."""
-    side = next((sign for name, sign in ways if name == "pan"), 0)
-    if not side or ("orbit", 1) not in ways:
+def rounded(ways: list[Way], words: list[str], end: int) -> tuple[Way, ...]:
+    """The ways, with "left" and "around" as the one that they are together.
+
+    The side may come later: "around him clockwise", "around it to the left".
+    """
+    if ("orbit", 1) not in ways:
         return tuple(ways)
-    return ("orbit", side), *(way for way in ways if way[0] not in ("pan", "orbit"))
+    whom = end + (words[end] in OBJECTS)
+    sides = [("orbit", sign) for name, sign in ways if name == "pan"]
+    around = [*sides, *distant(words, whom, ROUND), ("orbit", 1)][0]
+    return around, *(way for way in ways if way[0] not in ("pan", "orbit"))
 
 
 def is_manner(word: str) -> bool:
@@ -188,17 +196,25 @@ def may_end(word: str) -> bool:
     return word in MARKS or word in JOINTS or word in DIRECTIONS or word in ("on", "to", "close")
 
 
-def distant(words: list[str], at: int, verb: Verb) -> tuple[Way, ...]:
+def distant(words: list[str], at: int, ways: Ways) -> tuple[Way, ...]:
     """A direction later in the phrase: "across the bay to the left"."""
     while words[at] not in MARKS and words[at] not in PRONOUNS:
         side = words[at - 2 : at] == ["to", "the"] and words[at + 1] != "of"
         if (is_heading(words[at]) or side) and words[at + 1] not in UNLESS.get(words[at], ()):
-            way = verb.ways.get(DIRECTIONS.get(words[at], ""))
+            way = ways.get(DIRECTIONS.get(words[at], ""))
             if way:
                 return (way,)
         at += 1
-    alone = verb.ways.get(DIRECTIONS.get(words[at + 1], "")) if words[at] == "," else None
+    alone = ways.get(DIRECTIONS.get(words[at + 1], "")) if words[at] == "," else None
     return (alone,) if alone and words[at + 2] in MARKS else ()
+
+
+def rest_of(words: list[str], place: int) -> list[str]:
+    """The words of the phrase after this one, up to a mark or to another verb's "and"."""
+    end = place + 1
+    while words[end] not in MARKS and not (words[end] == "and" and words[end + 1] in FORMS):
+        end += 1
+    return words[place + 1 : end]
 
 
 def closing(words: list[str], at: int) -> float | None:

@@ -17,8 +17,10 @@ from squero.engines.motion.phrases import (
     is_manner,
     lead_of,
     may_end,
+    rest_of,
 )
 from squero.engines.motion.words import (
+    BESIDE,
     BEYOND,
     CAMERA,
     DIRECTIONS,
@@ -29,11 +31,15 @@ from squero.engines.motion.words import (
     MARKS,
     MOTION,
     MOVING,
+    OBJECTS,
+    ORDERS,
+    OWN,
     POSES,
     PRONOUNS,
     SETTINGS,
     SHOTS,
     STATIC,
+    TERSE,
     THINGS,
     VERBS,
     Verb,
@@ -69,9 +75,10 @@ class Segment:
         """Those whose direction was named."""
         return set(self.ways) - self.guesses
 
-    def moves_unlike(self, ways: tuple[Way, ...]) -> bool:
-        """Whether the camera moves here, but in none of these ways."""
-        return bool(self.ways) and not set(ways) & set(self.ways)
+    def moves_unlike(self, ways: tuple[Way, ...], guessed: bool) -> bool:
+        """Whether the camera moves here, but in none of these ways, as far as they are known."""
+        known = {name for name, _ in (self.ways if guessed else self.guesses)}
+        return bool(self.ways) and not any(way in self.ways or way[0] in known for way in ways)
 
 
 class Reading:
@@ -172,21 +179,23 @@ class Reading:
             aim = replace(aim, ways=(verb.ways[lead.way],))
         if lead.negated or self._denies or self._continues(place, lead, aim):
             return self._deny(place, verb, lead, aim)
-        if not self._is_camera(place, verb, lead, bool(aim.ways)):
+        orders = self._is_order(place, verb, lead)
+        if not self._is_camera(place, verb, lead, bool(aim.ways)) and not orders:
             return None
         tells = form == "s" or (form == "base" and not (lead.styled or lead.article))
-        if tells and self._told and aim.ways and self._follows(lead, aim):
+        ways, guessed = aim.ways or verb.bare, not aim.ways
+        if tells and self._told and (aim.ways or orders) and self._follows(lead, ways, guessed):
             self._begin()
         self._told, self._last = tells, verb
-        self._add(aim.ways or verb.bare, lead.pace or aim.pace or verb.pace, not aim.ways)
+        self._add(ways, lead.pace or aim.pace or verb.pace, guessed)
         return aim.end
 
-    def _follows(self, lead: Lead, aim: Aim) -> bool:
+    def _follows(self, lead: Lead, ways: tuple[Way, ...], guessed: bool) -> bool:
         """Whether this is the next of "pan left, tilt up"."""
         apart = lead.stop in (",", ".", "it") and not self._together
         if self._here.holds and not self._here.ways:
             return apart and len(self.segments) > 1
-        return apart and self._here is self.segments[-1] and self._here.moves_unlike(aim.ways)
+        return apart and self._here is self.segments[-1] and self._here.moves_unlike(ways, guessed)
 
     def _begin(self) -> None:
         self._here = Segment()
@@ -219,6 +228,25 @@ class Reading:
         if self._subject == "camera" and form == "ing" and lead.stop in (",", "&"):
             return True
         return verb.sure and self._subject != "other" and after in BEYOND
+
+    def _is_order(self, place: int, verb: Verb, lead: Lead) -> bool:
+        """Whether this is an order of few words: "orbit", "tilt slowly", "circle around it"."""
+        stem, form = self._form(place)
+        joins = lead.stop == "and" and self._told and self._subject == "camera"
+        begins = lead.stop in MARKS or joins
+        rest = [word for word in rest_of(self._words, place) if not is_manner(word)]
+        of_it = verb.sure and not OBJECTS.isdisjoint(rest)
+        told = form == "base" or (form == "ing" and (of_it or stem in OWN))
+        if not (told and begins and verb.bare) or lead.article:
+            return False
+        if self._words[place + 1] in MARKS:
+            return verb.sure or (stem in ORDERS and self._words[place + 1] == ".")
+        name = verb.bare[0][0]
+        follows = BEYOND if verb.sure else BESIDE if name in ("pan", "orbit") else MARKS
+        whole = ARTICLES if name == "orbit" else MARKS
+        if rest and rest[0] in follows | whole:
+            return True
+        return name not in ("roll", "shake") and TERSE.issuperset(rest)
 
     def _may_act(self, place: int, verb: Verb, lead: Lead) -> bool:
         """Whether a verb with a direction that begins its phrase is the camera's."""
@@ -302,10 +330,11 @@ class Reading:
         further = next(rest)
         held = lead.camera or (word in HOLDS and lead.stop == "|")
         if word in STATIC:
-            alone = word in ("static", "stationary") and lead.opens and after in MARKS
-            held |= (
-                alone or word == "lockedoff" or {after, further} & (SETTINGS | {"lens"}) != set()
-            )
+            # "Still, the river runs" says something else.
+            calm = word == "still" and (after == "." or lead.stop == ",")
+            alone = (calm or word in ("static", "stationary")) and lead.opens and after in MARKS
+            of = {after, further} & (SETTINGS | {"lens"})
+            held |= alone or word == "lockedoff" or of != set()
         if lead.negated or self._denies:
             return
         if word in HOLDS and lead.stop in (",", ".") and self._told and self._subject != "other":

@@ -19,7 +19,7 @@ Ways = dict[str, Way]
 _ZOOM: Ways = {"in": ("zoom", 1), "out": ("zoom", -1)}
 _SIDE: Ways = {"left": ("pan", -1), "right": ("pan", 1)}
 _HEIGHT: Ways = {"up": ("tilt", -1), "down": ("tilt", 1)}
-_ROUND: Ways = {"left": ("orbit", -1), "right": ("orbit", 1)} | {
+ROUND: Ways = {"left": ("orbit", -1), "right": ("orbit", 1)} | {
     "clockwise": ("orbit", -1),
     "counterclockwise": ("orbit", 1),
 }
@@ -43,7 +43,7 @@ class Verb:
 
 _IN, _OUT, _RIGHT = (_ZOOM["in"],), (_ZOOM["out"],), (_SIDE["right"],)
 _UP, _DOWN = (_HEIGHT["up"],), (_HEIGHT["down"],)
-_ABOUT, _CLOCKWISE, _SHAKE = (_ROUND["right"],), (_TURN["clockwise"],), (("shake", 1),)
+_ABOUT, _CLOCKWISE, _SHAKE = (ROUND["right"],), (_TURN["clockwise"],), (("shake", 1),)
 _DIAGONAL = (_SIDE["right"], _HEIGHT["up"])
 
 VERBS: dict[str, Verb] = {
@@ -51,10 +51,10 @@ VERBS: dict[str, Verb] = {
     "dolly": Verb(_ANY, _IN, sure=True),
     "pan": Verb(_ZOOM | _SIDE | _HEIGHT, _RIGHT, sure=True),
     "tilt": Verb(_HEIGHT | _TURN | {"sideways": _TURN["right"]}, _UP, sure=True),
-    "orbit": Verb(_ROUND, _ABOUT, sure=True),
-    "circle": Verb(_ROUND, _ABOUT),
-    "arc": Verb(_ROUND, _ABOUT),
-    "revolve": Verb(_ROUND, _ABOUT),
+    "orbit": Verb(ROUND, _ABOUT, sure=True),
+    "circle": Verb(ROUND, _ABOUT),
+    "arc": Verb(ROUND, _ABOUT),
+    "revolve": Verb(ROUND, _ABOUT),
     "spiral": Verb(_ZOOM | _HEIGHT, _ABOUT),
     "push": Verb(_ZOOM | _SIDE, _IN),
     "pull": Verb(_ZOOM | _SIDE | _HEIGHT, _OUT),
@@ -169,9 +169,12 @@ GAP = _set(
 STATIC = _set("static fixed locked lockedoff stationary motionless immobile unmoving still tripod")
 HOLDS = _set("hold holds stop stops pause pauses rest rests settle settles freeze")
 MOTION = frozenset(["movement", "movements", "motion", "motions", "moves"])
-STEADY = _set("stays stay remains remain holds hold stands sits rests keeps kept held")
+STEADY = _set("keep stays stay remains remain holds hold stands sits rests keeps kept held")
+ORDERS = _set("drift push pull")
+"""Verbs that are orders when they end a prompt alone, as the camera's own do anywhere."""
 BEYOND = _set("across along over around round past through from shot move movement")
 """After these, a camera's own verb needs no direction."""
+OBJECTS = _set("him her it them us")
 
 _SLOW = _set(
     "slow gentle subtle slight soft gradual calm leisurely tender lazy delicate unhurried graceful "
@@ -187,6 +190,12 @@ PACES: dict[str, float] = (
 STYLES = _set("smooth steady cinematic lateral sweeping fluid seamless elegant panoramic epic")
 """They say that a thing moves as a camera does, but not how fast."""
 VERY = _set("very extremely super ultra really so incredibly")
+BESIDE = _set("across along alongside around beside over past round")
+"""After these, an order of a verb that goes sideways or about needs none either."""
+TERSE = BEYOND | BESIDE | OBJECTS | VERY | _set("with a bit little")
+"""What an order of few words may hold besides its verb and how."""
+OWN = _set("zoom pan dolly")
+"""Verbs that nobody but a camera does, so that they are orders in "ing" as well."""
 
 _DOUBLING = frozenset(["pan", "get", "spin", "drop", "jib", "whip", "flip", "dip"])
 
@@ -226,7 +235,7 @@ _SPELLINGS = (
     (r"\bmovement (?=(?:to|from|for|back|left|right|up|down|around)(?:ward)?s?\b)", "move "),
     (r"\bupside down\b", "clockwise"),
     (r"\b(?:rotating|spinning|revolving|360 ?°?(?: degree)?) (?=shot)", "orbit "),
-    (r"\b(?:pull|rack)(?:s|ing)? focus\b", " , "),
+    (r"\b(?:pull|rack)(?:s|ing)? focus\b|\b(?:low|high)(?: earth)? orbits?\b", " , "),
     (rf"\b({_NOUNS}) of the camera\b", r"camera \1"),
     (r"\bcamera(?: \w+)? ?[:=] ?none\b", "no camera movement"),
     (r"\bcamera(?: \w+)? ?[:=]", "camera "),

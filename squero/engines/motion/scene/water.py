@@ -37,8 +37,7 @@ class Water:
         canvas = Canvas(stage, self._box, COARSE)
         self._texels = canvas.matrix
         self._waves = [_waves(canvas, chance, swell, size) for size in range(len(RATES))]
-        rows = round(1.3 * (stage.height * (1 - stage.horizon)) + 2)
-        self._gain, self._tint = _toning(stage, palette, rows, deep, swell, wet)
+        self._gain, self._tint = _toning(stage, palette, deep, swell, wet)
         self._glint = 120 if palette.dark else 190
         self._bright = float(np.clip(2.2 * palette.haze.mean(), 0.3, 1.0))
         self._tone = [np.float32(0.7 * value) for value in MATRIX[1:, :3] @ (255 * palette.glow)]
@@ -147,10 +146,12 @@ def _waves(canvas: Canvas, chance: Chance, swell: float, size: int) -> tuple[Fie
 
 
 def _toning(
-    stage: Stage, palette: Palette, rows: int, deep: Colour, swell: float, wet: float
+    stage: Stage, palette: Palette, deep: Colour, swell: float, wet: float
 ) -> tuple[list[Plane], list[Plane]]:
     """By plane and row: how much of the mirrored light is kept, and the water's own colour."""
-    nearness = np.clip(np.arange(rows) / (rows / 1.3), 0, 1)[:, None]
+    deepest = stage.height * (1 - stage.horizon)
+    # Enough rows even for a camera that looks down until nothing but water is seen.
+    nearness = np.clip(np.arange(stage.height) / deepest, 0, 1)[:, None]
     kept = 0.93 - (0.5 + 0.2 * swell) * nearness**0.7
     if wet:
         kept = 0.62 - 0.3 * nearness
