@@ -25,7 +25,8 @@ async def zoomed(picture: Path, size: tuple[int, int], frames: int, out: Path) -
     )
     coding = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "48")
     quiet = (program, "-nostdin", "-v", "error", "-y")
-    starting = await _seconds(program, "-v", "error", "-version")
+    # The first start of all reads the program from the disk, which the render then need not do.
+    starting = min([await _seconds(program, "-v", "error", "-version") for _ in range(3)])
     whole = await _seconds(
         *quiet, "-i", picture, "-vf", move, "-frames:v", str(frames), *coding, out
     )
