@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from squero import chores
+from squero.api import facade
 from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
@@ -58,6 +59,8 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 1.0
+_CALLS = (API, facade.FACADE)
+"""Where customers call."""
 
 
 def load_catalog(settings: Settings) -> Catalog:
@@ -147,7 +150,7 @@ class Application:
             return
         scope["app"] = self
         scope[REPLY] = reply = Reply(scope, send)
-        if scope["path"].startswith(API):
+        if scope["path"].startswith(_CALLS):
             reply.headers += ANY_ORIGIN
         failure: Exception | None = None
         try:
@@ -156,7 +159,7 @@ class Application:
             return
         except Exception as error:
             failure = await self._barred(scope, error)
-            response = _refusal(failure)
+            response = _refusal(scope, failure)
             # An answer that has begun cannot become another: uvicorn ends the connection.
             if reply.status is None:
                 await response(scope, receive, reply.send)
@@ -167,7 +170,7 @@ class Application:
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""
         missing = isinstance(failure, NotFound | HTTPException)
-        if missing and WHO not in scope and scope["path"].startswith(API):
+        if missing and WHO not in scope and scope["path"].startswith(_CALLS):
             try:
                 await meet(self._house, scope)
             except (TooManyFailures, OperationalError) as worse:
@@ -177,7 +180,7 @@ class Application:
     def _count_failure(self, scope: Scope, status: int, failure: Exception | None) -> None:
         """Counts a failed request against whose it is, if it is of a kind that counts."""
         settings = self._house.yard.settings
-        if not scope["path"].startswith(API) or isinstance(failure, TooManyFailures):
+        if not scope["path"].startswith(_CALLS) or isinstance(failure, TooManyFailures):
             return
         theirs = status < 500 and status != 429 and not isinstance(failure, JobFailed)
         if theirs or settings.failed_counts_all:
@@ -185,27 +188,28 @@ class Application:
             self._house.failures.count(who)
 
     def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if is_preflight(scope) and scope["path"].startswith(API):
+        if is_preflight(scope) and scope["path"].startswith(_CALLS):
             return preflight()(scope, receive, send)
         return self._routes(scope, receive, send)
 
 
-def _refusal(error: Exception) -> Response:
+def _refusal(scope: Scope, error: Exception) -> Response:
+    tell = facade.refusal if scope["path"].startswith(facade.FACADE) else refusal
     match error:
         case Refused(retry_seconds=int(seconds)):
-            return refusal(error, [(b"retry-after", b"%d" % seconds)])
+            return tell(error, [(b"retry-after", b"%d" % seconds)])
         case Refused():
-            return refusal(error)
+            return tell(error)
         case HTTPException(status_code=405):
             allowed = (error.headers or {}).get("Allow", "")
-            return refusal(MethodNotAllowed(), [(b"allow", allowed.encode())])
+            return tell(MethodNotAllowed(), [(b"allow", allowed.encode())])
         case OperationalError():
             log.error("the database is away", error=type(error).__name__)
-            return refusal(AtCapacity("The service is temporarily unavailable. Please try again."))
+            return tell(AtCapacity("The service is temporarily unavailable. Please try again."))
         case _:
             # The message of an unexpected error may quote what a customer sent.
             log.error("unexpected error", error=type(error).__name__, at=_where(error))
-            return refusal(Unexpected())
+            return tell(Unexpected())
 
 
 def _where(error: BaseException) -> str:

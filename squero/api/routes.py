@@ -6,7 +6,7 @@ from typing import NoReturn, TypeAlias
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from squero.api import billing, docs, health, keys, models, rate_limits, video, workers
+from squero.api import billing, docs, facade, health, keys, models, rate_limits, video, workers
 from squero.api.gate import Open, WithAdminKey, WithKey, WithToken
 from squero.api.house import House
 from squero.errors import NotFound
@@ -73,6 +73,16 @@ def routes(house: House) -> list[BaseRoute]:
                 _get("/billing/usage", WithAdminKey(house, billing.list_usage)),
                 _get("/billing/usage-history", WithAdminKey(house, billing.usage_history)),
                 _get("/billing/usage-analytics", WithAdminKey(house, analytics.answer)),
+            ],
+        ),
+        _mount(
+            "/v1",
+            [
+                _post("/videos", WithKey(house, facade.create, "video_queue")),
+                _get("/videos", WithKey(house, facade.list_videos, "video_retrieve")),
+                _get("/videos/{id}", WithKey(house, facade.find, "video_retrieve")),
+                _get("/videos/{id}/content", WithKey(house, facade.content, "video_retrieve")),
+                Route("/videos/{id}", WithKey(house, facade.delete), methods=["DELETE"]),
             ],
         ),
         _mount(
