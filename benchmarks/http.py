@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from PIL import Image
 
@@ -111,7 +112,11 @@ async def run(stage: Stage) -> Report:
 async def _calls(yard: Yard) -> Sequence[Call]:
     tenants = [await make_tenant(yard) for _ in range(ACCOUNTS)]
     polls = [_retrieve(await _queued(yard, tenant), tenant) for tenant in tenants]
-    quotes = [request("/api/v1/video/quote", QUOTE)]
+    clips = product(("5s", "10s"), ("480p", "720p", "1080p"))
+    quotes = [
+        request("/api/v1/video/quote", QUOTE | {"duration": duration, "resolution": resolution})
+        for duration, resolution in clips
+    ]
     queues = [_queue(one) for one in tenants]
     return (
         Call("quote", quotes, 12_000, of_empty=0.4),
