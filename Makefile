@@ -11,7 +11,7 @@ SOAK_BOOKS ?= 10000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup develop demo gallery test test-books test-bench test-system test-kill test-hostile test-motion check bench soak lock clean
+.PHONY: help setup develop demo gallery test test-books test-bench test-system test-kill test-hostile test-motion test-engines check bench soak lock clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ gallery: $(VENV)/.run  ## Draw 24 prompts anew: docs/gallery.jpg
 	@$(BIN)/python examples/gallery.py
 
 test: $(VENV)/.develop  ## Run the tests, in two processes (minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kill and not hostile and not motion and not system and not bench and not books'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kill and not hostile and not motion and not system and not bench and not books and not engines'
 
 test-books: $(VENV)/.develop  ## Drive the books through hundreds of random sequences, beside a model of them
 	$(BIN)/python -m pytest -m 'books and not system'
@@ -48,6 +48,9 @@ test-hostile: $(VENV)/.develop  ## Treat a server badly: URLs, media, sockets, r
 
 test-motion: $(VENV)/.develop  ## Whether the engine `motion` does what the words say, and smoothly
 	$(BIN)/python -m pytest -m motion
+
+test-engines: $(VENV)/.engines  ## Tiny models through the engine `diffusers`, on the processor (minutes; adds torch)
+	$(BIN)/python -m pytest -m engines
 
 check: $(VENV)/.develop  ## Lint, format, types, import directions, and whether the docs are true
 	$(BIN)/ruff check .
@@ -68,6 +71,8 @@ soak: $(VENV)/.develop  ## The long form of test-books, test-kill (SOAK_KILLS ki
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header
 LOCK := $(COMPILE) pyproject.toml requirements/build.in
+# torch has builds with CUDA and without; which one fits is for a machine and its pip to say.
+BUT_TORCH := awk '/^[^ ]/ { out = !/^(cuda|nvidia|torch|triton)[-=]/ } out'
 lock:  ## Choose the versions anew: requirements/*.txt
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
 	@trap 'rm -f requirements/*.new' EXIT; set -e; \
@@ -75,9 +80,11 @@ lock:  ## Choose the versions anew: requirements/*.txt
 	  $(LOCK); } > requirements/run.txt.new; \
 	{ echo '# Made by `make lock`: what runs Squero and what its tests and checks need, pinned with hashes.'; \
 	  $(LOCK) --extra dev; } > requirements/develop.txt.new; \
+	{ echo '# Made by `make lock`: what the engine `diffusers` needs besides torch, pinned with hashes.'; \
+	  $(LOCK) --extra diffusers | $(BUT_TORCH); } > requirements/diffusers.txt.new; \
 	{ echo '# Made by `make lock`: what `make bench` measures Squero beside, pinned with hashes.'; \
 	  echo 'litellm[proxy]' | $(COMPILE) -; } > requirements/litellm.txt.new; \
-	for name in run develop litellm; do mv requirements/$$name.txt.new requirements/$$name.txt; done
+	for name in run develop diffusers litellm; do mv requirements/$$name.txt.new requirements/$$name.txt; done
 
 clean:  ## Remove what all of the above made, except demo.mp4
 	rm -rf $(VENV) $(LITELLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -95,6 +102,12 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
 $(VENV)/.develop: requirements/develop.txt $(VENV)/.run
 	@echo 'Installing what its tests and checks need …'
 	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/develop.txt
+	@touch $@
+
+$(VENV)/.engines: requirements/diffusers.txt $(VENV)/.develop
+	@echo 'Installing what the engine `diffusers` needs: gigabytes with CUDA, and minutes …'
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/diffusers.txt
+	@$(PIP) install --quiet torch==2.13.0
 	@touch $@
 
 # Apart from ours: it would have other versions of what we need.

@@ -23,6 +23,14 @@ class Shot:
     """Whether the result carries a sound track."""
     media: Mapping[str, Path] = field(default_factory=dict)
     """Role ("image", …) to a local file that the engine may read."""
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Role to the media type of that file."""
+    resolution: str = ""
+    """The API's word for the size, such as "720p"."""
+    key: str = ""
+    """The same in every attempt at a job and in no other job: for a call that may be repeated."""
+    note: str | None = None
+    """What the engine last told with its progress, perhaps in an earlier attempt."""
 
     @property
     def seconds(self) -> float:
@@ -58,6 +66,12 @@ class DeadlineExceeded(RenderError):
     """The render took longer than it may; the child was killed: a strike."""
 
     kind = "deadline"
+
+
+class UpstreamFailed(RenderError):
+    """The servers that render for us are away, or failed: a strike."""
+
+    kind = "upstream"
 
 
 class Stopped(RenderError):

@@ -66,6 +66,12 @@ class Job:
         """Where the server listens for news of it."""
         return f"/worker/v1/jobs/{self.queue_id}/{self.attempt}"
 
+    def shot_of(self, media: Mapping[str, Path]) -> Shot:
+        """What the engine renders, of these files."""
+        known = {one.name for one in fields(Shot)}
+        wanted = {name: value for name, value in self.shot.items() if name in known}
+        return Shot(**wanted, media=media, types=self.shot["inputs"], key=str(self.queue_id))
+
 
 class Worker:
     """Works for one server until its task is cancelled; then hands its job back."""
@@ -131,10 +137,15 @@ class Worker:
         try:
             await self._attempt(job, folder, progress)
             log.info("rendered", **words)
+            reports.cancel()  # the next would be told that the attempt is over, and stop the engine
+            await self._settle(progress)
         except Stopped:
             log.info("no longer wanted", **words)
+            if progress.cancelled:
+                await self._settle(progress)
         except RenderError as failed:
             log.warning("failed", kind=failed.kind, why=_fit_to_log(failed), **words)
+            await self._tell(job, progress, only_news=True)
             await self._fail(job, failed)
         except ClientError as lost:
             log.warning("abandoned", error=type(lost).__name__, **words)
@@ -144,7 +155,7 @@ class Worker:
             await self._fail(job, Crashed())
         except asyncio.CancelledError:
             log.info("handed back", **words)
-            await self._hand_back(job)
+            await self._hand_back(job, progress)
             raise
         finally:
             reports.cancel()
@@ -157,12 +168,12 @@ class Worker:
         for role in job.shot["inputs"]:
             path = f"{job.path}/inputs/{role}"
             media[role] = await self._http.download("GET", path, folder / f"input-{role}")
-        wanted = {name: value for name, value in job.shot.items() if name != "inputs"}
-        shot, out = Shot(**wanted, media=media), folder / "result.mp4"
+        shot, out = job.shot_of(media), folder / "result.mp4"
+        progress.note = shot.note
         host = await self._engine(job)
         # Nothing is awaited between this line and the render, which a stop reaches by the host.
         progress.heed()
-        await host.render(shot, out, progress.tell, job.deadline_seconds)
+        await host.render(shot, out, progress.tell, job.deadline_seconds, progress.hear)
         await self._http.request(
             "PUT", f"{job.path}/result", content=out, headers={"content-type": "video/mp4"}
         )
@@ -181,20 +192,43 @@ class Worker:
         return self._host
 
     async def _report(self, job: Job, progress: "Progress") -> None:
-        """Tell the server every second how far the render is; stop it when nobody wants it."""
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            body = {"progress": progress.share}
+        """Tell the server every second how far the render is, and a note at once."""
+        while not progress.unwanted:
+            await progress.news()
+            await self._tell(job, progress)
+
+    async def _tell(self, job: Job, progress: "Progress", *, only_news: bool = False) -> None:
+        """One report; stops the render when nobody wants it."""
+        note, body = progress.untold, {"progress": progress.share}
+        if note is None and only_news:
+            return
+        try:
+            answer = await self._http.request(
+                "POST",
+                f"{job.path}/progress",
+                json=body if note is None else body | {"note": note},
+                retry=False,
+            )
+        except ApiError as refused:
+            if refused.status in (*STALE, *GONE):
+                progress.unwanted = True
+        except ClientError:
+            return  # the server is away; when it is back the lease is renewed
+        else:
+            if progress.untold == note:
+                progress.untold = None
+            if not answer.json()["go_on"]:
+                progress.unwanted = progress.cancelled = True
+        if progress.unwanted and self._host is not None:
+            self._host.stop()
+
+    async def _settle(self, progress: "Progress") -> None:
+        """Have the engine let go of what it noted: the video is sealed, or will never be wanted."""
+        if progress.note is not None and self._host is not None:
             try:
-                await self._http.request("POST", f"{job.path}/progress", json=body, retry=False)
-            except ApiError as refused:
-                if refused.status in (*STALE, *GONE):
-                    progress.unwanted = True
-                    if self._host is not None:
-                        self._host.stop()
-                    return
-            except ClientError:
-                continue  # the server is away; when it is back the lease is renewed
+                await self._host.settle(progress.note)
+            except RenderError as failed:
+                log.warning("not let go", kind=failed.kind, why=str(failed))
 
     async def _abandon(self, job: Job, lost: ClientError) -> None:
         """Say so when it was the server that would not give an input or take the result."""
@@ -207,11 +241,12 @@ class Worker:
         with contextlib.suppress(ClientError):
             await self._http.request("POST", f"{job.path}/failure", json=body)
 
-    async def _hand_back(self, job: Job) -> None:
+    async def _hand_back(self, job: Job, progress: "Progress") -> None:
         if self._host is not None:
             self._host.stop()
         with contextlib.suppress(ClientError, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._tell(job, progress, only_news=True)
                 await self._http.request("POST", f"{job.path}/hand-back", retry=False)
 
     async def _close_host(self) -> None:
@@ -226,12 +261,31 @@ class Progress:
 
     def __init__(self) -> None:
         self.share = 0.0
+        self.note: str | None = None
+        """What the engine noted last, in this attempt or in an earlier one."""
+        self.untold: str | None = None
+        """The note that the server does not have yet."""
         self.unwanted = False
         """Whether the server has said that it does not want the result any more."""
+        self.cancelled = False
+        """Whether nobody else renders it either."""
+        self._noted = asyncio.Event()
 
     def tell(self, share: float) -> None:
         """What the engine's child reports."""
         self.share = min(1.0, max(0.0, share))
+
+    def hear(self, note: str) -> None:
+        """What the engine's child notes."""
+        self.note = self.untold = note
+        self._noted.set()
+
+    async def news(self) -> None:
+        """Wait for a note, or for the time of the next report."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROGRESS_SECONDS):
+                await self._noted.wait()
+        self._noted.clear()
 
     def heed(self) -> None:
         """Raises Stopped when nobody wants the result."""

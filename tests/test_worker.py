@@ -31,6 +31,7 @@ class Yard:
 
     def __init__(self) -> None:
         self.prompt = "succeed"
+        self.note: str | None = None
         self.inputs: dict[str, str] = {}
         self.heard: list[tuple[str, bytes]] = []
         self.happened: dict[str, asyncio.Event] = {}
@@ -65,6 +66,8 @@ class Yard:
                 "seed": 1,
                 "audio": False,
                 "inputs": self.inputs,
+                "note": self.note,
+                "a_word_of_a_newer_server": 1,
             },
         )
 
@@ -181,6 +184,66 @@ class TestRender:
         run()
         await seen(server, "claimed again")
         assert json.loads(server.calls("failure")[0])["kind"] == "crash"
+
+
+class TestNote:
+    async def test_is_reported_at_once_and_settled(
+        self, server: Yard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PROGRESS_SECONDS", 30.0)
+        server.prompt = "note"
+        server.gates["result"] = asyncio.Event()
+        run()
+        await seen(server, "progress")
+        told = json.loads(server.calls("progress")[0])
+        assert told["note"] == f"{QUEUE_ID} after None"
+        await seen(server, "result")
+        assert not (tmp_path / "settled").exists()
+        server.gates["result"].set()
+        await seen(server, "claimed again")
+        assert (tmp_path / "settled").read_text() == f"{QUEUE_ID} after None\n"
+
+    async def test_reaches_the_server_before_the_failure(self, server: Yard, run: Run) -> None:
+        server.prompt = "note_and_falter"
+        away = httpx.ConnectError("refused")
+        server.answers["progress"] = [away, answer(200, go_on=True)]
+        run()
+        await seen(server, "claimed again")
+        assert json.loads(server.calls("failure")[0])["kind"] == "upstream"
+        calls = [call for call, body in server.heard if call == "failure" or b"note" in body]
+        assert calls[-2:] == ["progress", "failure"]
+
+    async def test_of_an_earlier_attempt_comes_to_the_engine(
+        self, server: Yard, run: Run, tmp_path: Path
+    ) -> None:
+        server.prompt, server.note = "note", "before"
+        run()
+        await seen(server, "claimed again")
+        assert (tmp_path / "settled").read_text() == f"{QUEUE_ID} after before\n"
+
+    @pytest.mark.parametrize("is_cancelled", [True, False])
+    async def test_is_settled_when_nobody_will_render_it(
+        self, server: Yard, run: Run, tmp_path: Path, is_cancelled: bool
+    ) -> None:
+        server.prompt = "note_and_wait"
+        over = answer(200, go_on=False) if is_cancelled else answer(409)
+        server.answers["progress"] = [*[answer(200, go_on=True)] * 20, over]
+        run()
+        await seen(server, "claimed again")
+        assert (tmp_path / "settled").exists() == is_cancelled
+        assert not server.calls("result")
+        assert not server.calls("failure")
+
+    async def test_is_not_settled_when_the_job_is_handed_back(
+        self, server: Yard, run: Run, tmp_path: Path
+    ) -> None:
+        server.prompt = "note_and_wait"
+        task = run()
+        await seen(server, "progress")
+        task.cancel()
+        await asyncio.wait({task}, timeout=30)
+        assert len(server.calls("hand-back")) == 1
+        assert not (tmp_path / "settled").exists()
 
 
 class TestStop:

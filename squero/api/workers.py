@@ -59,15 +59,18 @@ async def read_input(house: House, request: Request, worker: Worker) -> Response
 
 
 async def progress(house: House, request: Request, worker: Worker) -> Response:
-    """POST progress: go on, or 409 when the attempt is no longer current."""
+    """POST progress: go on or, when the job was cancelled, not; 409 when another has begun."""
     asked = await read_request(house, request, ProgressRequest, worker.worker_id)
     queue_id, number = _named(request)
-    if asked.progress == 1 or not house.leases.fresh(worker.worker_id, queue_id, number):
+    is_news = asked.progress == 1 or asked.note is not None
+    if is_news or not house.leases.fresh(worker.worker_id, queue_id, number):
         written_at = time.monotonic()
         try:
-            await attempt.progress(house.yard, worker, queue_id, number, asked.progress)
+            await attempt.progress(house.yard, worker, queue_id, number, asked.progress, asked.note)
         except StaleAttempt:
             house.leases.forget(queue_id)
+            if await attempt.is_cancelled(house.yard, worker, queue_id, number):
+                return answer(GoOnAnswer(go_on=False))
             raise
         house.leases.write(worker.worker_id, queue_id, number, written_at)
     return answer(GoOnAnswer(go_on=True))
@@ -187,6 +190,8 @@ def _claimed(house: House, assignment: Assignment) -> ClaimAnswer:
             fps=claimed.fps,
             seed=claimed.seed,
             audio=claimed.audio,
+            resolution=claimed.resolution,
+            note=assignment.note,
             inputs=claimed.inputs,
         ),
     )

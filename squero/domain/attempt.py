@@ -20,7 +20,7 @@ from squero.domain.keys import Worker
 from squero.domain.yard import Yard
 from squero.errors import ModelNotFound, StaleAttempt
 from squero.media.keyring import KeyForgotten
-from squero.media.sealed import SealBroken, open_sealed
+from squero.media.sealed import SealBroken, open_sealed, seal
 from squero.store.db import Tx
 
 STRIKES = 3
@@ -43,6 +43,7 @@ class Claimed:
     queue_id: UUID
     attempt: int
     model: str
+    resolution: str
     width: int
     height: int
     frames: int
@@ -50,6 +51,7 @@ class Claimed:
     audio: bool
     seed: int
     prompt: bytes
+    note: bytes | None
     inputs: dict[str, str]
     key_day: date
     wrapped_key: bytes
@@ -64,6 +66,8 @@ class Assignment:
     model: Model
     prompt: str
     negative_prompt: str
+    note: str | None
+    """What the engine noted last, in an earlier attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +125,18 @@ async def claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Assignment |
 
 
 async def progress(
-    yard: Yard, worker: Worker, queue_id: UUID, attempt: int, fraction: float
+    yard: Yard,
+    worker: Worker,
+    queue_id: UUID,
+    attempt: int,
+    fraction: float,
+    note: str | None = None,
 ) -> None:
-    """Renew the lease; raises StaleAttempt when the worker is to stop."""
+    """Renew the lease, and keep the note; raises StaleAttempt when the worker is to stop."""
+    sealed = None
+    if note is not None:
+        found = await read(yard, worker, queue_id, attempt)
+        sealed = await to_thread.run_sync(_sealed_note, yard, found, note)
     async with yard.database.reading() as tx:
         renewed = await tx.value(
             "generations.renew",
@@ -131,22 +144,22 @@ async def progress(
             attempt=attempt,
             worker_id=worker.worker_id,
             progress=fraction,
+            note=sealed,
             lease_seconds=yard.settings.lease_seconds,
         )
     if renewed is None:
         raise StaleAttempt
 
 
+async def is_cancelled(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> bool:
+    """Whether the worker's own attempt was the last, because its job was cancelled."""
+    found = await _find(yard, worker, queue_id, attempt)
+    return found is not None and found.state == "cancelled"
+
+
 async def read(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Attempt:
     """The worker's own attempt while it is current; raises StaleAttempt."""
-    async with yard.database.reading() as tx:
-        found = await tx.one(
-            Attempt,
-            "generations.attempt",
-            queue_id=queue_id,
-            attempt=attempt,
-            worker_id=worker.worker_id,
-        )
+    found = await _find(yard, worker, queue_id, attempt)
     if found is None or found.state not in ("rendering", "completed"):
         raise StaleAttempt
     return found
@@ -242,6 +255,18 @@ class Lost:
     attempt: int
 
 
+async def _find(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Attempt | None:
+    """The worker's own attempt, whatever has become of it."""
+    async with yard.database.reading() as tx:
+        return await tx.one(
+            Attempt,
+            "generations.attempt",
+            queue_id=queue_id,
+            attempt=attempt,
+            worker_id=worker.worker_id,
+        )
+
+
 async def _claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Claimed | None:
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)
@@ -333,4 +358,12 @@ def _assignment(yard: Yard, claimed: Claimed) -> Assignment:
     generation_key = yard.keyring.unwrap(claimed.wrapped_key, claimed.key_day)
     sealing = Sealing(claimed.queue_id, generation_key)
     words = json.loads(open_sealed(sealing.key("prompt"), claimed.prompt))
-    return Assignment(claimed, model, words["prompt"], words["negative_prompt"])
+    note = claimed.note and open_sealed(sealing.key("note"), claimed.note).decode()
+    return Assignment(claimed, model, words["prompt"], words["negative_prompt"], note or None)
+
+
+def _sealed_note(yard: Yard, of: Attempt, note: str) -> bytes:
+    if of.wrapped_key is None:
+        raise StaleAttempt
+    generation_key = yard.keyring.unwrap(of.wrapped_key, of.key_day)
+    return seal(Sealing(of.queue_id, generation_key).key("note"), note.encode())

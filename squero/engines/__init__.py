@@ -4,7 +4,7 @@ An engine is a class that a package declares in the entry-point group `squero.en
 with the options of its catalogue entry as keywords, in a child process of the worker (`host`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,13 +13,24 @@ from squero.shot import Shot
 
 GROUP = "squero.engines"
 
-Tell = Callable[[float], None]
-"""Reports progress from 0 to 1; raises `squero.shot.Stopped` when the render is to stop."""
+
+class Tell(Protocol):
+    """Reports progress; raises `squero.shot.Stopped` when the render is to stop."""
+
+    def __call__(self, share: float, note: str | None = None) -> None:
+        """Tell a share from 0 to 1, and perhaps a note of up to 1 KiB in printable characters.
+
+        The note is kept sealed with the job and comes back as `shot.note`: what the next attempt
+        needs in order to go on where this one ended.
+        """
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """What renders. Both methods may block; both run in the child's main thread."""
+    """What renders. Both methods may block; both run in the child's main thread.
+
+    From `load` on there is no network, loopback included, unless an attribute `network` is true.
+    """
 
     def load(self) -> None:
         """Make ready for renders; called once, before the first."""
@@ -27,9 +38,17 @@ class Engine(Protocol):
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:
         """Write the shot as an MP4 to `out`, telling the progress often enough to be stopped.
 
-        Raises `BadInput` with words for the customer, `OutOfMemory`, and lets `Stopped` pass;
-        anything else it raises counts as a crash.
+        Raises `BadInput` with words for the customer, `OutOfMemory`, `UpstreamFailed`, and lets
+        `Stopped` pass; anything else it raises counts as a crash.
         """
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What an engine has besides when it leaves something elsewhere, such as on an upstream."""
+
+    def settle(self, note: str) -> None:
+        """The job of this note is over, its video sealed or unwanted: let go of what it left."""
 
 
 def reference(name: str) -> str:

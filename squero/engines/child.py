@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from squero.engines import Engine, build
+from squero.engines import Engine, Settles, build, network
 from squero.engines.messages import (
     COMMAND_BYTES,
     WORDS,
@@ -26,12 +26,15 @@ from squero.engines.messages import (
     Progress,
     Render,
     Report,
+    Settle,
+    Settled,
     Stop,
     decode_command,
     encode,
+    is_note,
 )
 from squero.lifeline import die_with_parent
-from squero.shot import BadInput, OutOfMemory, Stopped
+from squero.shot import BadInput, OutOfMemory, Stopped, UpstreamFailed
 
 RESULT_BYTES = 4 << 30
 TELL_SECONDS = 0.1
@@ -69,6 +72,8 @@ def failure(number: int, error: BaseException) -> Failed:
             return Failed(number, BadInput.kind, str(error)[:WORDS])
         case Stopped():
             return Failed(number, Stopped.kind, "")
+        case UpstreamFailed():
+            kind = UpstreamFailed.kind
         case MemoryError() | OutOfMemory():
             kind = OutOfMemory.kind
         case _:
@@ -99,6 +104,8 @@ class Child:
                     if engine is None:
                         raise RuntimeError("A render before the engine was loaded")
                     self._render(engine, command)
+                case Settle() as command:
+                    self._settle(engine, command)
 
     def _listen(self) -> None:
         # Standing in the pipe's end is the second line for dying with the parent.
@@ -121,6 +128,8 @@ class Child:
     def _load(self, command: Load) -> Engine | None:
         try:
             engine = build(command.engine, command.options)
+            if not getattr(engine, "network", False):
+                network.close()
             engine.load()
         except BaseException as error:
             self._report(failure(0, error))
@@ -133,7 +142,11 @@ class Child:
     def _render(self, engine: Engine, command: Render) -> None:
         began = time.monotonic()
         try:
-            engine.render(command.shot, command.out, lambda share: self._tell(command, share))
+            engine.render(
+                command.shot,
+                command.out,
+                lambda share, note=None: self._tell(command, share, note),
+            )
             if not command.out.is_file():
                 raise FileNotFoundError
         except BaseException as error:
@@ -141,12 +154,25 @@ class Child:
         else:
             self._report(Done(command.number, time.monotonic() - began, peak_bytes()))
 
-    def _tell(self, command: Render, share: float) -> None:
-        if self._stopped == command.number:
-            raise Stopped("Stopped by the parent")
-        if time.monotonic() - self._told >= TELL_SECONDS:
+    def _tell(self, command: Render, share: float, note: str | None) -> None:
+        if note is not None and not is_note(note):
+            raise ValueError("The note is too long, or has characters that cannot be printed")
+        stopped = self._stopped == command.number
+        is_due = not stopped and time.monotonic() - self._told >= TELL_SECONDS
+        # A note goes out whatever comes next: somebody may have been paid for what it names.
+        if is_due or note is not None:
             self._told = time.monotonic()
-            self._report(Progress(command.number, min(max(share, 0.0), 1.0)))
+            self._report(Progress(command.number, min(max(share, 0.0), 1.0), note))
+        if stopped:
+            raise Stopped("Stopped by the parent")
+
+    def _settle(self, engine: object, command: Settle) -> None:
+        try:
+            if isinstance(engine, Settles):
+                engine.settle(command.note)
+        except Exception as error:
+            print(place(error), file=sys.stderr)  # noqa: T201
+        self._report(Settled(command.number))
 
 
 def limit(what: int, most: int) -> None:

@@ -27,6 +27,8 @@ from squero.engines.messages import (
     Progress,
     Render,
     Report,
+    Settle,
+    Settled,
     Stop,
     decode_report,
     encode,
@@ -40,6 +42,7 @@ from squero.shot import (
     RenderError,
     Shot,
     Stopped,
+    UpstreamFailed,
 )
 
 log = structlog.get_logger(__name__)
@@ -47,9 +50,10 @@ log = structlog.get_logger(__name__)
 LINE_BYTES = 64 * 1024
 LOGGED_CHARACTERS = 500
 BURIAL_SECONDS = 5.0
+SETTLE_SECONDS = 20.0
 PROTOCOL = "The engine's process broke the protocol"
 FAILURES: Mapping[str, type[RenderError]] = {
-    kind.kind: kind for kind in (BadInput, OutOfMemory, Crashed, Stopped)
+    kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
 }
 
 
@@ -193,19 +197,33 @@ class Host:
         out: Path,
         on_progress: Callable[[float], None],
         deadline_seconds: float,
+        on_note: Callable[[str], None] = lambda note: None,
     ) -> Done:
         """Render to `out` and give the time and the memory it took.
 
-        Raises BadInput, OutOfMemory, Crashed, DeadlineExceeded, or Stopped after a `stop`.
+        Raises BadInput, OutOfMemory, UpstreamFailed, Crashed, DeadlineExceeded, or Stopped after a
+        `stop`.
         """
         async with self._turn():
             self._confidences.keep(shot.prompt, shot.negative_prompt)
             child = await self._warm()
             async with deadline(deadline_seconds):
                 self._rendering = True
-                shot = dataclasses.replace(shot, media=dict(shot.media))
+                shot = dataclasses.replace(shot, media=dict(shot.media), types=dict(shot.types))
                 child.send(Render(self._number, shot, out))
-                return await self._follow(child, on_progress)
+                return await self._follow(child, on_progress, on_note)
+
+    async def settle(self, note: str) -> None:
+        """Have the engine let go of what the job of this note left elsewhere, as well as it can.
+
+        Raises Crashed and DeadlineExceeded.
+        """
+        async with self._turn():
+            child = await self._warm()
+            async with deadline(SETTLE_SECONDS):
+                child.send(Settle(self._number, note))
+                if await child.report() != Settled(self._number):
+                    raise Crashed(PROTOCOL)
 
     def stop(self) -> None:
         """Ask the render in progress to stop; after the grace its child is killed."""
@@ -223,7 +241,7 @@ class Host:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """One use of the child: it survives success, bad input and a stop that it heeds."""
+        """One use of the child: it survives success and whatever is no fault of its own."""
         if self._busy:
             raise RuntimeError("The engine is busy")
         self._busy, self._stopping = True, False
@@ -232,7 +250,7 @@ class Host:
             yield
             self._heed()
         except BaseException as error:
-            if self._rendering or not isinstance(error, BadInput | Stopped):
+            if self._rendering or not isinstance(error, BadInput | UpstreamFailed | Stopped):
                 await self._discard()
             if isinstance(error, RenderError):
                 self._heed()
@@ -260,11 +278,18 @@ class Host:
                 raise Crashed(f"The engine did not load: {failed.words}")
         raise Crashed(PROTOCOL)
 
-    async def _follow(self, child: Child, on_progress: Callable[[float], None]) -> Done:
+    async def _follow(
+        self,
+        child: Child,
+        on_progress: Callable[[float], None],
+        on_note: Callable[[str], None],
+    ) -> Done:
         while True:
             match await child.report():
-                case Progress(self._number, share):
+                case Progress(self._number, share, note):
                     on_progress(share)
+                    if note is not None:
+                        on_note(note)
                 case Done(self._number) as done:
                     self._rendering = False
                     return done

@@ -18,7 +18,9 @@ REPORT_BYTES = 4096
 """The longest report: what a pipe takes in one piece (PIPE_BUF)."""
 WORDS = 200
 """The longest text that a failure carries, in characters."""
-KINDS = frozenset({"bad_input", "out_of_memory", "crash", "cancelled"})
+NOTE_BYTES = 1024
+"""The longest note: escaped it grows threefold, which a report still holds."""
+KINDS = frozenset({"bad_input", "out_of_memory", "upstream", "crash", "cancelled"})
 """How a child may say that a render failed; a deadline is for the parent to tell."""
 
 
@@ -51,16 +53,25 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Command: the job of this note is over; nothing is rendered meanwhile."""
+
+    number: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """Report: the engine is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Report: this share of the render is done."""
+    """Report: this share of the render is done, and what the next attempt is to know."""
 
     number: int
     share: float
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +92,28 @@ class Failed:
     words: str
 
 
-Command = Load | Render | Stop
-Report = Loaded | Progress | Done | Failed
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Report: what could be let go of is."""
+
+    number: int
+
+
+Command = Load | Render | Stop | Settle
+Report = Loaded | Progress | Done | Failed | Settled
 
 REPORTS: Mapping[str, type[Report]] = {
     "loaded": Loaded,
     "progress": Progress,
     "done": Done,
     "failed": Failed,
+    "settled": Settled,
 }
 NAMES: Mapping[type[Command | Report], str] = {
     Load: "load",
     Render: "render",
     Stop: "stop",
+    Settle: "settle",
     **{kind: name for name, kind in REPORTS.items()},
 }
 
@@ -121,6 +141,8 @@ def decode_command(line: bytes) -> Command:
                 return Render(fields["number"], Shot(**shot, media=media), Path(fields["out"]))
             case "stop":
                 return Stop(**fields)
+            case "settle":
+                return Settle(**fields)
     except (KeyError, TypeError, AttributeError):
         pass
     raise Garbled("Not a command")
@@ -138,6 +160,11 @@ def decode_report(line: bytes) -> Report:
     return report
 
 
+def is_note(text: str) -> bool:
+    """Whether an engine may tell this as a note."""
+    return text.isprintable() and len(text.encode(errors="replace")) <= NOTE_BYTES
+
+
 def _fields(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
@@ -152,11 +179,13 @@ def _is_sound(report: object) -> bool:
     match report:
         case Loaded():
             return True
-        case Progress(number=int(), share=float() | int() as share):
-            return 0 <= share <= 1
+        case Progress(number=int(), share=float() | int() as share, note=None | str() as note):
+            return 0 <= share <= 1 and (note is None or is_note(note))
         case Done(number=int(), seconds=float() | int() as seconds, peak_bytes=int() as peak):
             return 0 <= seconds < 1e9 and 0 <= peak < 1 << 63
         case Failed(number=int(), kind=str() as kind, words=str() as words):
             return kind in KINDS and len(words) <= WORDS
+        case Settled(number=int()):
+            return True
         case _:
             return False

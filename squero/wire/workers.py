@@ -3,9 +3,18 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 
 FailureKind = Literal["bad_input", "out_of_memory", "upstream", "crash", "deadline", "cancelled"]
+
+
+_NOTE_BYTES = 1024
+
+
+def _note(text: str) -> str:
+    if not text.isprintable() or len(text.encode(errors="replace")) > _NOTE_BYTES:
+        raise ValueError(f"A note has {_NOTE_BYTES} bytes at most, all printable")
+    return text
 
 
 class _Request(BaseModel):
@@ -24,6 +33,8 @@ class ProgressRequest(_Request):
     """How much is rendered."""
 
     progress: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    note: Annotated[StrictStr, AfterValidator(_note)] | None = None
+    """What the engine wants the next attempt to know."""
 
 
 class FailureRequest(_Request):
@@ -45,6 +56,9 @@ class ShotAnswer(BaseModel):
     fps: int
     seed: int
     audio: bool
+    resolution: str
+    note: str | None
+    """What the engine noted last, in an earlier attempt."""
     inputs: dict[str, str]
     """Role to media type."""
 
@@ -65,3 +79,4 @@ class GoOnAnswer(BaseModel):
     """The answer to a progress report; an attempt that is no longer current gets 409."""
 
     go_on: bool
+    """False when the job was cancelled: no other attempt will come."""

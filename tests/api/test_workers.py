@@ -8,7 +8,7 @@ import pytest
 
 from squero.api.house import Leases
 from squero.app import Application
-from squero.domain import attempt, keys
+from squero.domain import attempt, generation, keys
 
 from .conftest import Hand
 
@@ -49,6 +49,8 @@ class TestClaim:
             "fps": 24,
             "audio": False,
             "inputs": {},
+            "resolution": "480p",
+            "note": None,
         }
 
     async def test_without_work(self, hand):
@@ -172,7 +174,7 @@ class TestProgress:
         written, renew, now = [], attempt.progress, time.monotonic()
 
         async def count(*arguments):
-            written.append(arguments[-1])
+            written.append(arguments[4])
             await renew(*arguments)
 
         monkeypatch.setattr(attempt, "progress", count)
@@ -182,6 +184,34 @@ class TestProgress:
         assert written == [0.3, 0.6, 0.9]
         assert (await hand.progress(job, 1)).json() == {"go_on": True}
         assert written[-1] == 1
+
+    async def test_a_note_is_kept_at_once(self, customer, hand):
+        job = await customer.queue()
+        for number in (1, 2):
+            path = await hand.take()
+            assert path.endswith(f"/{number}")
+            told = {"progress": 0.1, "note": f"at {number}"}
+            answer = await hand.call("POST", f"{path}/progress", json=told)
+            assert answer.json() == {"go_on": True}
+            assert (await hand.progress(path)).status_code == 200  # without one the note stays
+            assert (await hand.fail(path, "upstream")).status_code == 204
+        claimed = (await hand.claim()).json()
+        assert (claimed["queue_id"], claimed["shot"]["note"]) == (job["queue_id"], "at 2")
+
+    async def test_of_a_cancelled_job(self, customer, hand, yard):
+        job = await customer.queue()
+        path = await hand.take()
+        await generation.cancel(yard, customer.account_id, UUID(job["queue_id"]))
+        told = {"progress": 1, "note": "late"}
+        answer = await hand.call("POST", f"{path}/progress", json=told)
+        assert (answer.status_code, answer.json()) == (200, {"go_on": False})
+
+    @pytest.mark.parametrize("note", ["x" * 1025, "é" * 513, "two\nlines", "\x7f", 3, ["x"]])
+    async def test_refuses_a_note(self, customer, hand, note):
+        await customer.queue()
+        told = {"progress": 0.5, "note": note}
+        answer = await hand.call("POST", f"{await hand.take()}/progress", json=told)
+        assert answer.status_code == 400
 
     @pytest.mark.parametrize("share", [-0.1, 1.1, "half", None])
     async def test_refuses(self, customer, hand, share):

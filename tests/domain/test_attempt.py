@@ -153,6 +153,51 @@ class TestFail:
         assert (await play.sql("SELECT virtual_us FROM shares"))[0]["virtual_us"] == 2_000_000
 
 
+class TestNote:
+    async def test_comes_back_sealed(self, yard, play, tenant, worker):
+        claimed = await play.rendering(tenant, worker)
+        assert claimed.note is None
+        note = "at the upstream as vidéo_77"
+        await attempt.progress(yard, worker, claimed.queue_id, 1, 0.1, note)
+        kept = (await play.row(claimed.queue_id))["note"]
+        assert b"upstream" not in bytes(kept)
+        assert len(kept) == len(note.encode()) + 28
+        await play.fail(worker, claimed, "upstream")
+        again = await attempt.claim(yard, worker, ())
+        assert (again.claimed.attempt, again.note) == (2, note)
+        assert (await play.row(claimed.queue_id))["strikes"] == 1
+
+    async def test_survives_a_lost_lease(self, yard, play, tenant, worker, calm, look):
+        claimed = await play.rendering(tenant, worker)
+        await attempt.progress(yard, worker, claimed.queue_id, 1, 0.1, "first")
+        await attempt.progress(yard, worker, claimed.queue_id, 1, 0.2, "second")
+        await attempt.progress(yard, worker, claimed.queue_id, 1, 0.3)
+        assert await look(10) == 1
+        stranger = await play.hire()
+        again = await attempt.claim(yard, stranger, ())
+        assert again.note == "second"
+        with pytest.raises(StaleAttempt):
+            await attempt.progress(yard, worker, claimed.queue_id, 1, 0.4, "from the dead")
+        await attempt.hand_back(yard, stranger, claimed.queue_id, 2)
+        assert (await attempt.claim(yard, stranger, ())).note == "second"
+
+    @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
+    async def test_goes_with_the_job(self, yard, play, tenant, worker, end):
+        claimed = await play.rendering(tenant, worker)
+        of = (yard, worker, claimed.queue_id, 1)
+        await attempt.progress(*of, 0.1, "note")
+        assert not await attempt.is_cancelled(*of)
+        if end == "completed":
+            await play.finish(worker, claimed)
+        elif end == "failed":
+            await play.fail(worker, claimed, "bad_input")
+        else:
+            await generation.cancel(yard, tenant.account.id, claimed.queue_id)
+        assert (await play.row(claimed.queue_id))["note"] is None
+        assert await attempt.is_cancelled(*of) == (end == "cancelled")
+        assert not await attempt.is_cancelled(yard, await play.hire(), claimed.queue_id, 1)
+
+
 class TestFinish:
     async def test_captures_once(self, yard, play, tenant, worker):
         claimed = await play.rendering(tenant, worker)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import platform
 import re
 import select
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from squero.confine import kernel_walls
 from squero.engines.host import Host
 from squero.engines.messages import Done
 from squero.shot import (
@@ -22,6 +24,7 @@ from squero.shot import (
     RenderError,
     Shot,
     Stopped,
+    UpstreamFailed,
 )
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +140,7 @@ class TestFailures:
             ("fail", Crashed, r"ValueError at squero_fakes.py:\d+ in fail"),
             ("swell", OutOfMemory, r"MemoryError at squero_fakes.py:\d+ in swell"),
             ("starve", OutOfMemory, r"OutOfMemory at squero_fakes.py:\d+ in starve"),
+            ("ramble", Crashed, r"ValueError at child.py:\d+ in _tell"),
         ],
     )
     async def test_a_fresh_child_follows(
@@ -159,6 +163,13 @@ class TestFailures:
         with pytest.raises(BadInput, match=r"^The image shows no gondola$"):
             await render("refuse")
         await render("succeed")
+        assert host.pid == pid
+
+    async def test_an_upstreams_keeps_the_child(self, host: Host, render: Rendering) -> None:
+        await host.load()
+        pid = host.pid
+        with pytest.raises(UpstreamFailed, match=r"UpstreamFailed at squero_fakes.py"):
+            await render("falter")
         assert host.pid == pid
 
     @pytest.mark.parametrize(
@@ -200,6 +211,44 @@ class TestFailures:
     def test_an_unknown_engine(self, tmp_path: Path) -> None:
         with pytest.raises(LookupError, match="nowhere"):
             Host("nowhere", {}, tmp_path)
+
+
+class TestNetwork:
+    @pytest.mark.parametrize("network", [False, True])
+    async def test_is_there_for_who_asks(
+        self, plugin: Path, tmp_path: Path, shot_of: ShotOf, network: bool
+    ) -> None:
+        host = Host("obedient", {"network": network}, tmp_path)
+        try:
+            await host.render(shot_of("dial"), tmp_path / "out.mp4", ignore, 30)
+        finally:
+            await host.aclose()
+        has_filter = "seccomp" in kernel_walls() and platform.machine() in ("x86_64", "aarch64")
+        inet = ["AF_INET", "AF_INET6"] if network or not has_filter else []
+        assert (tmp_path / "out.mp4").read_text().split()[2:] == ["AF_UNIX", *inet]
+
+
+class TestNote:
+    async def test_is_heard_at_once(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
+        notes: list[str] = []
+        shot = shot_of("note", key="job", note="this")
+        await host.render(shot, tmp_path / "out.mp4", ignore, 30, notes.append)
+        assert notes == ["job after this"]
+
+    async def test_settle_reaches_the_engine(
+        self, host: Host, render: Rendering, tmp_path: Path
+    ) -> None:
+        await render("succeed")
+        pid = host.pid
+        await host.settle("one")
+        await host.settle("fail here")
+        await host.settle("two")
+        assert (tmp_path / "settled").read_text() == "one\ntwo\n"
+        assert host.pid == pid
+
+    async def test_settle_finds_a_fresh_child(self, host: Host, tmp_path: Path) -> None:
+        await host.settle("one")
+        assert (tmp_path / "settled").read_text() == "one\n"
 
 
 class TestStop:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from squero.engines.messages import (
+    NOTE_BYTES,
     REPORT_BYTES,
     WORDS,
     Command,
@@ -14,25 +15,53 @@ from squero.engines.messages import (
     Progress,
     Render,
     Report,
+    Settle,
+    Settled,
     Stop,
     decode_command,
     decode_report,
     encode,
+    is_note,
 )
 from squero.shot import Shot
 
-SHOT = Shot("a\nb", 2, 4, 6, 8, 10, "no", audio=True, media={"image": Path("/x/y")})
+SHOT = Shot(
+    "a\nb",
+    *(2, 4, 6, 8, 10),
+    "no",
+    audio=True,
+    media={"image": Path("/x/y")},
+    types={"image": "image/png"},
+    resolution="480p",
+    key="k",
+    note="n",
+)
 
 
 @pytest.mark.parametrize(
-    "command", [Load("a:B", {"steps": 3, "dtype": "half"}), Render(3, SHOT, Path("/o")), Stop(3)]
+    "command",
+    [
+        Load("a:B", {"steps": 3, "dtype": "half"}),
+        Render(3, SHOT, Path("/o")),
+        Stop(3),
+        Settle(3, "n"),
+    ],
 )
 def test_commands_survive_the_way(command: Command) -> None:
     assert decode_command(encode(command)) == command
 
 
 @pytest.mark.parametrize(
-    "report", [Loaded(), Progress(1, 0.25), Done(1, 2.5, 3), Failed(1, "bad_input", "no")]
+    "report",
+    [
+        Loaded(),
+        Progress(1, 0.25),
+        Progress(1, 0.25, "né"),
+        Done(1, 2.5, 3),
+        Failed(1, "bad_input", "no"),
+        Failed(1, "upstream", "no"),
+        Settled(1),
+    ],
 )
 def test_reports_survive_the_way(report: Report) -> None:
     assert decode_report(encode(report)) == report
@@ -46,6 +75,20 @@ def test_the_longest_prompts_fit() -> None:
 
 def test_the_longest_words_fit() -> None:
     assert len(encode(Failed(1, "bad_input", "\U0001f6f6" * WORDS))) <= REPORT_BYTES
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "€", "\U0001f6f6"])
+def test_the_longest_notes_fit(letter: str) -> None:
+    note = letter * (NOTE_BYTES // len(letter.encode()))
+    assert is_note(note)
+    assert not is_note(note + letter)
+    report = Progress(1, 0.5, note)
+    assert decode_report(encode(report)) == report
+
+
+@pytest.mark.parametrize("note", ["a\nb", "\x00", "\x7f", "\ud800"])
+def test_what_cannot_be_printed_is_no_note(note: str) -> None:
+    assert not is_note(note)
 
 
 def test_too_long_a_report_is_refused() -> None:
@@ -65,6 +108,10 @@ def test_too_long_a_report_is_refused() -> None:
         b'{"message": "progress", "number": 1, "share": 0.5, "more": 1}',
         b'{"message": "progress", "number": "1", "share": 0.5}',
         b'{"message": "progress", "number": 1, "share": -0.1}',
+        b'{"message": "progress", "number": 1, "share": 0.5, "note": 3}',
+        b'{"message": "progress", "number": 1, "share": 0.5, "note": "a\\nb"}',
+        b'{"message": "progress", "number": 1, "share": 0.5, "note": "%s"}' % (b"x" * 1025),
+        b'{"message": "settled", "number": "1"}',
         b'{"message": "done", "number": 1, "seconds": Infinity, "peak_bytes": 1}',
         b'{"message": "failed", "number": 1, "kind": "boredom", "words": ""}',
         b'{"message": "failed", "number": 1, "kind": "crash", "words": "%s"}' % (b"x" * 201),

@@ -44,7 +44,7 @@ class TestTx:
                 await tx.value(
                     "generations.renew",
                     **dict.fromkeys(
-                        ("queue_id", "attempt", "worker_id", "progress", "lease_seconds")
+                        ("queue_id", "attempt", "worker_id", "progress", "note", "lease_seconds")
                     ),
                 )
                 is None

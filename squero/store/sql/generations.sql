@@ -164,13 +164,13 @@ SET state = 'rendering', attempt = attempt + 1, worker_id = %(worker_id)s,
     progress = 0, progress_at = squero_now(), started_at = squero_now(),
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 FROM job WHERE g.queue_id = job.queue_id
-RETURNING g.queue_id, g.attempt, g.model, g.width, g.height, g.frames, g.fps, g.audio, g.seed,
-    g.prompt, g.inputs, g.key_day, g.wrapped_key, g.memory_failures;
+RETURNING g.queue_id, g.attempt, g.model, g.resolution, g.width, g.height, g.frames, g.fps,
+    g.audio, g.seed, g.prompt, g.note, g.inputs, g.key_day, g.wrapped_key, g.memory_failures;
 
 -- name: renew
 -- The answer to a progress report: a row means go on.
 UPDATE generations
-SET progress = %(progress)s, progress_at = squero_now(),
+SET progress = %(progress)s, progress_at = squero_now(), note = coalesce(%(note)s, note),
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
   AND state = 'rendering'
@@ -186,7 +186,7 @@ WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker
 -- name: complete
 UPDATE generations
 SET state = 'completed', media = 'kept', progress = 1, lease_until = NULL, prompt = NULL,
-    finished_at = squero_now(),
+    note = NULL, finished_at = squero_now(),
     expires_at = squero_now() + make_interval(hours => %(retention_hours)s),
     render_us = extract(epoch FROM squero_now() - started_at) * 1000000
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
@@ -212,14 +212,14 @@ RETURNING queue_id, account_id, lane, estimate_us,
 -- For good: the same failure is told on every poll.
 UPDATE generations
 SET state = 'failed', failure = %(failure)s, failure_message = %(message)s,
-    finished_at = squero_now(), prompt = NULL, wrapped_key = NULL
+    finished_at = squero_now(), prompt = NULL, note = NULL, wrapped_key = NULL
 WHERE queue_id = %(queue_id)s AND state = 'queued'
 RETURNING queue_id, account_id, lane, estimate_us;
 
 -- name: cancel
 UPDATE generations
 SET state = 'cancelled', failure = 'cancelled', finished_at = squero_now(), lease_until = NULL,
-    prompt = NULL, wrapped_key = NULL,
+    prompt = NULL, note = NULL, wrapped_key = NULL,
     render_us = CASE state WHEN 'rendering'
         THEN (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint END
 WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s

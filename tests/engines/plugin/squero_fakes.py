@@ -3,20 +3,22 @@
 import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from pathlib import Path
 
 from squero.engines import Tell
-from squero.shot import BadInput, OutOfMemory, Shot
+from squero.shot import BadInput, OutOfMemory, Shot, UpstreamFailed
 
 
 class Obedient:
     """Writes the process id as its video; the prompt says what goes wrong on the way."""
 
-    def __init__(self, mark: str = "") -> None:
+    def __init__(self, mark: str = "", *, network: bool = False) -> None:
         self.mark = mark
+        self.network = network
         self.loads = 0
 
     def load(self) -> None:
@@ -51,6 +53,37 @@ class Obedient:
 
     def refuse(self, shot: Shot, tell: Tell) -> None:
         raise BadInput("The image shows no gondola")
+
+    def falter(self, shot: Shot, tell: Tell) -> None:
+        raise UpstreamFailed("The upstream is away")
+
+    def note(self, shot: Shot, tell: Tell) -> None:
+        tell(0.6, f"{shot.key} after {shot.note}")
+
+    def note_and_falter(self, shot: Shot, tell: Tell) -> None:
+        self.note(shot, tell)
+        self.falter(shot, tell)
+
+    def note_and_wait(self, shot: Shot, tell: Tell) -> None:
+        self.note(shot, tell)
+        self.wait(shot, tell)
+
+    def ramble(self, shot: Shot, tell: Tell) -> None:
+        tell(0.6, "x" * 1025)
+
+    def dial(self, shot: Shot, tell: Tell) -> None:
+        for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+            try:
+                socket.socket(family).close()
+                self.mark += f"{family.name} "
+            except PermissionError:
+                pass
+
+    def settle(self, note: str) -> None:
+        if "fail" in note:
+            raise ValueError(note)
+        with Path("settled").open("a") as file:
+            file.write(f"{note}\n")
 
     def swell(self, shot: Shot, tell: Tell) -> None:
         raise MemoryError(shot.prompt)

@@ -1,0 +1,69 @@
+"""The engine `diffusers`: open-weight video models out of a local folder.
+
+One engine for every pipeline of diffusers that draws video: the entry's options name its class, a
+job's fields become the arguments of its call, and what it draws becomes exactly the clip. Needs the
+extra `squero[diffusers]`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from squero.engines import Tell
+from squero.engines.diffusers.arguments import Abilities, arguments
+from squero.engines.diffusers.clip import frames, heard
+from squero.engines.diffusers.fitting import Course, Grid
+from squero.engines.diffusers.options import Unready, read
+from squero.engines.diffusers.steps import DENOISING, stepping
+from squero.engines.motion.film import Film
+from squero.engines.motion.planes import from_rgb
+from squero.shot import Shot
+
+
+class Diffusers:
+    """The engine; raises Unready when its options cannot be, of which `options` has the list."""
+
+    def __init__(self, **options: object) -> None:
+        self._options = read(options)
+
+    def load(self) -> None:
+        """Read the weights; raises Unready, which names the option at fault."""
+        # A library that finds something missing asks a hub for it, unless it is told that there
+        # is none; it reads this when it is imported.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            from squero.engines.diffusers import loading
+        except ModuleNotFoundError as missing:
+            raise Unready(f"{missing.name} is missing: install squero[diffusers]") from None
+        loading.quieten()
+        self._sown = loading.sown
+        self._pipeline: Any = loading.loaded(self._options)
+        self._grid = Grid.of(self._pipeline)
+        self._able = Abilities.of(self._pipeline)
+        if strange := sorted(self._options.call.keys() - self._able.takes):
+            raise Unready(f"options.call.{strange[0]}: {self._options.pipeline} has no such word")
+
+    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
+        """Write the shot; raises BadInput for what the model cannot do or the media cannot give."""
+        course = Course.of(shot, self._options.fps)
+        video, sound, rate = self._drawn(shot, course, tell)
+        scales = self._able.side is not None
+        with Film(out, shot, heard(shot, sound, rate)) as film:
+            for number, picture in enumerate(frames(video, course, shot, scales=scales), start=1):
+                film.advance(from_rgb(picture))
+                tell(DENOISING + (1 - DENOISING) * number / shot.frames)
+
+    def _drawn(self, shot: Shot, course: Course, tell: Tell) -> tuple[Any, Any, int]:
+        """The frames, and the sound with its rate, as tensors."""
+        given = arguments(self._able, self._grid, course, shot)
+        self._pipeline.progress_bar = stepping(tell)
+        try:
+            made = self._pipeline(
+                **{**self._options.call, **given}, generator=self._sown(shot.seed)
+            )
+        finally:
+            # What a stop leaves on the device and in the caches would be the next render's.
+            self._pipeline.maybe_free_model_hooks()
+        if not self._able.sound:
+            return made.frames[0], None, 0
+        return made.frames[0], made.audio[0], self._pipeline.vocoder.config.output_sampling_rate

@@ -1,0 +1,112 @@
+"""A tiny model of every family, bought from the real process."""
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.conftest import Customer, Server, probe, until
+
+pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
+
+import diffusers
+
+from . import tiny
+from .test_families import COG, LTX
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.timeout(400),
+    pytest.mark.filterwarnings("default"),
+]
+
+MODELS = {
+    "wan": ("WanPipeline", tiny.wan_dense, {}, False),
+    "ltx-2": ("LTX2Pipeline", tiny.ltx, LTX, True),
+    "hunyuan": ("HunyuanVideo15Pipeline", tiny.hunyuan, {}, False),
+    "cogvideox": ("CogVideoXPipeline", tiny.cog, COG, False),
+}
+# The pace keeps the work of a processor small; the clip has its 24 frames a second all the same.
+ENTRY = """
+id = "{name}"
+name = "{name}"
+description = "Random weights."
+created = 1764547200
+engine = "diffusers"
+usd_per_second = {{ 360p = "0.01" }}
+render_seconds_per_second = {{ 360p = 60 }}
+[options]
+folder = "{folder}"
+pipeline = "{pipeline}"
+fps = {fps}
+[options.call]
+num_inference_steps = 1
+{call}
+[constraints]
+model_type = "text-to-video"
+durations = ["1s"]
+resolutions = ["360p"]
+aspect_ratios = ["1:1"]
+audio = {audio}
+audio_configurable = false
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("api")
+    models = folder / "home" / "models"
+    models.mkdir(parents=True, mode=0o700)
+    for name, (pipeline, parts, call, audio) in MODELS.items():
+        getattr(diffusers, pipeline)(**tiny.seeded(parts)).save_pretrained(folder / name)
+        words = {"name": name, "folder": folder / name, "pipeline": pipeline, "fps": 8}
+        words |= {"audio": str(audio).lower()}
+        words |= {"call": "\n".join(f"{word} = {value}" for word, value in call.items())}
+        entry = ENTRY.format(**words)
+        tomllib.loads(entry)
+        (models / f"{name}.toml").write_text(entry)
+    broken = ENTRY.format(**words | {"name": "broken", "fps": 0})
+    (models / "broken.toml").write_text(broken)
+    folder.joinpath("home").chmod(0o700)
+    started = Server(folder / "home")
+    try:
+        yield started.await_ready()
+        assert started.end() == 0
+    finally:
+        started.close()
+
+
+def settled(customer: Customer, job: dict[str, Any]) -> httpx.Response:
+    def over() -> httpx.Response | None:
+        answer = customer.post("retrieve", **job)
+        is_video = answer.headers["content-type"] == "video/mp4"
+        return answer if is_video or answer.json().get("status") != "PROCESSING" else None
+
+    answer: httpx.Response = until("the job is over", over, seconds=300)
+    return answer
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_video(server: Server, name: str) -> None:
+    customer = Customer(server)
+    wanted = {"model": name, "duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
+    answer = settled(customer, customer.queue(**wanted))
+    assert answer.headers["content-type"] == "video/mp4", answer.text
+    assert probe(answer.content) == {
+        "codec": "h264",
+        "size": (360, 360),
+        "fps": 24,
+        "seconds": pytest.approx(1, abs=0.05),
+        "sound": ["aac"] if MODELS[name][3] else [],
+        "frames": 24,
+        "faststart": True,
+    }
+
+
+def test_a_wrong_option_is_named_in_the_log(server: Server) -> None:
+    customer = Customer(server)
+    wanted = {"model": "broken", "duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
+    assert settled(customer, customer.queue(**wanted)).status_code >= 400
+    assert "options.fps" in server.log.read_text()
