@@ -150,6 +150,10 @@ class Worker:
         except ClientError as lost:
             log.warning("abandoned", error=type(lost).__name__, **words)
             await self._abandon(job, lost)
+            if progress.note is not None:
+                await self._tell(job, progress)  # is the job another's now, or nobody's?
+            if progress.cancelled:
+                await self._settle(progress)
         except OSError as broken:
             log.error("the scratch folder failed", error=broken.strerror, **words)
             await self._fail(job, Crashed())

@@ -234,6 +234,21 @@ class TestNote:
         assert not server.calls("result")
         assert not server.calls("failure")
 
+    @pytest.mark.parametrize("is_cancelled", [True, False])
+    async def test_of_a_job_that_ended_while_its_result_went_out(
+        self, server: Yard, run: Run, tmp_path: Path, is_cancelled: bool
+    ) -> None:
+        server.prompt = "note"
+        server.gates["result"] = asyncio.Event()
+        server.answers["result"] = [answer(409)]
+        run()
+        await seen(server, "result")
+        over = answer(200, go_on=False) if is_cancelled else answer(409)
+        server.answers["progress"] = [over] * 20
+        server.gates["result"].set()
+        await seen(server, "claimed again")
+        assert (tmp_path / "settled").exists() == is_cancelled
+
     async def test_is_not_settled_when_the_job_is_handed_back(
         self, server: Yard, run: Run, tmp_path: Path
     ) -> None:

@@ -90,7 +90,7 @@ async def create(house: House, request: Request, caller: Caller) -> Response:
             work = generation.queue(yard, caller, wanted, key, fetched.cover)
             queued = await (while_there(request.receive, work) if wanted.media else work)
     headers = [(b"idempotent-replayed", b"true")] if queued.replayed else []
-    return answer(_video(await videos.find(yard, caller, queued.queue_id)), headers)
+    return answer(_video(await videos.taken(yard, caller, queued)), headers)
 
 
 async def find(house: House, request: Request, caller: Caller) -> Response:

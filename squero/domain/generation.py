@@ -41,6 +41,8 @@ class Queued:
     model: str
     queue_id: UUID
     replayed: bool = False
+    job: Job | None = None
+    """Which job it is; None for a replay."""
 
 
 _TRIES = 4  # a share, an epoch, and a balance that changes meanwhile
@@ -90,7 +92,7 @@ async def queue(
             await _insert(yard, caller, call, new)
     except _Repeated:
         return await queue(yard, caller, request, key, cover)
-    return Queued(new.model, new.queue_id)
+    return Queued(new.model, new.queue_id, job=new)
 
 
 async def retrieve(yard: Yard, caller: Caller, model: str, queue_id: str) -> Working | Video:

@@ -4,11 +4,14 @@ them, whatever state they are in.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from psycopg import OperationalError
+
 from squero.domain import generation, poll
+from squero.domain.generation import Queued
 from squero.domain.keys import Caller
 from squero.domain.poll import Video
 from squero.domain.yard import Yard
@@ -56,6 +59,18 @@ async def find(yard: Yard, caller: Caller, queue_id: UUID) -> Record:
     if found is None:
         raise NotFound("No such video")
     return found
+
+
+async def taken(yard: Yard, caller: Caller, queued: Queued) -> Record:
+    """The job of a queue call as it stands, be the database away by now: it is paid for."""
+    try:
+        return await find(yard, caller, queued.queue_id)
+    except OperationalError:
+        if queued.job is None:
+            raise
+        job, now = queued.job, datetime.now(UTC)
+        size = (job.width, job.height, job.frames, job.fps)
+        return Record(job.queue_id, job.model, "queued", 0.0, *size, now, None, None)
 
 
 async def listed(yard: Yard, caller: Caller, page: Page) -> tuple[Sequence[Record], bool]:

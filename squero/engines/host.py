@@ -57,9 +57,13 @@ FAILURES: Mapping[str, type[RenderError]] = {
 }
 
 
-def environment(scratch: Path) -> dict[str, str]:
-    """The child's environment: ours without our settings, where a worker's token lies."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("SQUERO_")}
+def environment(scratch: Path, *, upstreams: bool = False) -> dict[str, str]:
+    """The child's environment: ours without our settings, where a worker's token lies.
+
+    The keys of upstreams are for engines that have some.
+    """
+    hidden = ("SQUERO_",) if upstreams else ("SQUERO_", "UPSTREAM_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return own | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch)}
 
@@ -73,7 +77,9 @@ class Child:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, scratch: Path, confidences: Confidences) -> "Child":
+    async def start(
+        cls, scratch: Path, confidences: Confidences, *, upstreams: bool = False
+    ) -> "Child":
         """A child that works in this folder and knows no setting of its parent's."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "squero.engines.child", str(os.getpid())),
@@ -82,7 +88,7 @@ class Child:
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
             cwd=scratch,
-            env=environment(scratch),
+            env=environment(scratch, upstreams=upstreams),
             start_new_session=True,
         )
         return cls(process, confidences)
@@ -262,7 +268,8 @@ class Host:
         if self._child and not self._child.is_alive:
             await self._discard()
         if self._child is None:
-            self._child = await Child.start(self._scratch, self._confidences)
+            remote = "upstreams" in self._load.options
+            self._child = await Child.start(self._scratch, self._confidences, upstreams=remote)
             self._child.send(self._load)
             async with deadline(self._load_seconds):
                 await self._loaded(self._child)

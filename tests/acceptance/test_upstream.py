@@ -13,7 +13,7 @@ from squero.domain import generation
 from ..engines.remote.stub import Step, Upstream, breaks_off, film, openai_videos, says, serving
 from .conftest import Customer, Server, Start, assert_books, probe, until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.kill]
 
 ENTRY = """
 id = "far"

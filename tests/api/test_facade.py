@@ -8,13 +8,14 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 from PIL import Image
 from starlette.routing import Mount
 
 from squero.api.routes import routes
 from squero.app import Application
-from squero.domain import upkeep
+from squero.domain import upkeep, videos
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -145,6 +146,17 @@ class TestCreate:
         assert isinstance(video["created_at"], int)
         for name in ("completed_at", "expires_at", "prompt", "remixed_from_video_id", "error"):
             assert video[name] is None
+
+    async def test_answers_when_the_database_goes_away_after_it(self, client, monkeypatch):
+        async def away(*_):
+            raise psycopg.OperationalError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(videos, "find", away)
+            video = await client.create()
+        assert (video["status"], video["size"], video["seconds"]) == ("queued", "848x480", "5")
+        known = await client.find(video)
+        assert known | {"created_at": 0} == video | {"created_at": 0}
 
     async def test_takes_what_the_entry_says_where_nothing_is_said(self, client):
         answer = await client.call("POST", json=PROMPT)

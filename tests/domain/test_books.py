@@ -448,7 +448,7 @@ class Books(RuleBasedStateMachine):
         assert sums.get("available", 0) == free
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(max(600, SEQUENCES))
 def test_books_are_the_models(database_url: str, tmp_path: Path) -> None:
     class Here(Books):
         pass

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from squero.confine import kernel_walls
-from squero.engines.host import Host
+from squero.engines.host import Host, environment
 from squero.engines.messages import Done
 from squero.shot import (
     BadInput,
@@ -387,3 +387,13 @@ class open_pidfd:  # noqa: N801
 
 def assert_matches(text: str, pattern: str) -> None:
     assert text == pattern or re.fullmatch(pattern, text), text
+
+
+def test_keys_of_upstreams_are_for_engines_that_have_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_ONE_KEY", "secret")
+    monkeypatch.setenv("SQUERO_WORKER_TOKEN", "secret")
+    assert "secret" not in environment(tmp_path).values()
+    assert environment(tmp_path, upstreams=True)["UPSTREAM_ONE_KEY"] == "secret"
+    assert "SQUERO_WORKER_TOKEN" not in environment(tmp_path, upstreams=True)

@@ -186,6 +186,12 @@ def test_a_long_prompt_is_read_in_time(denial: str) -> None:
     assert features(denial * 500 + ". A lake") >= {"lake"}
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("between", ["-", "--", " -", "- a", "'"])
+def test_a_rule_after_a_size_is_read_in_time(between: str) -> None:
+    assert features(f"a lake, a huge{between * 800} heading") >= {"lake"}
+
+
 @pytest.mark.parametrize("name", sorted(FEATURES))
 def test_endings_are_spelt_out(name: str) -> None:
     assert not re.search(r"[a-z]\\w[*+]", FEATURES[name])

@@ -1,5 +1,6 @@
 """An upstream's video as it was ordered: taken as it is, or fitted in size, pace and sound."""
 
+import errno
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ from squero.engines.remote.upstream import Broke
 from squero.shot import BadInput, Shot
 
 CODECS = ("h264", "hevc")
+AUDIO_CODECS = ("aac", "mp3", "opus")
+OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 THREADS = 2
 
 
@@ -29,7 +32,12 @@ def deliver(source: Path, shot: Shot, out: Path) -> None:
             source.replace(out)
         else:
             _remux(source, out)
-    except (BadInput, av.error.FFmpegError, ValueError, IndexError, struct.error):
+    except av.error.FFmpegError as error:
+        # What this machine lacks is not the video's fault, which may have been paid for.
+        if isinstance(error, MemoryError) or error.errno in OURS:
+            raise
+        raise Broke from None
+    except (BadInput, ValueError, IndexError, struct.error):
         raise Broke from None
     finally:
         source.unlink(missing_ok=True)
@@ -45,6 +53,7 @@ def is_as_ordered(source: Path, shot: Shot) -> bool:
             and (video.width, video.height) == (shot.width, shot.height)
             and (frames, video.average_rate) == (shot.frames, Fraction(shot.fps))
             and len(sounds) == shot.audio
+            and all(one.codec_context.name in AUDIO_CODECS for one in sounds)
             and len(container.streams) == 1 + len(sounds)
         )
 

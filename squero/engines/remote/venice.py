@@ -122,8 +122,15 @@ def _listed(entries: object, model: str) -> Constraints:
     for entry in entries if isinstance(entries, list) else []:
         match entry:
             case {"id": str(id), "model_spec": {"constraints": dict(found)}} if id == model:
-                return found
+                if all(
+                    _are_words(found.get(name, [])) for name in ("resolutions", "aspect_ratios")
+                ):
+                    return found
     raise Away("a list without the model")
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _request(at: Upstream, shot: Shot, taken: Constraints) -> dict[str, Any]:

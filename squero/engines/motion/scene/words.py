@@ -12,7 +12,7 @@ _STOPS = (
     r"|but|the|an?|this|that|is|are|as|while|when|where|then|just|only|into|through|across|behind"
     r"|before|after|until|near|around|along"
 )
-_NEXT = rf"(?!(?:{_STOPS})\b)[\w'-]+"
+_NEXT = rf"(?!(?:{_STOPS})\b)\w[\w'-]*"
 _LARGE = r"(?:huge|giant|enormous|vast|massive|big|great)"
 _DISC = r"(?:suns?|moons?|planets?)"
 FEATURES = {
@@ -130,7 +130,7 @@ _SHOWING = r"(?:show|includ|add|draw|us|hav|depict|display|featur|render|want|se
 
 def _things(joint: str) -> str:
     """The pattern of a thing, or of a list whose last is joined by these words."""
-    return rf"{_THING}(?:(?:\s*,\s*{_THING})*+\s*,?\s+(?:{joint})\s+{_THING})?"
+    return rf"{_THING}(?:(?>(?:\s*,\s*{_THING})*)\s*,?\s+(?:{joint})\s+{_THING})?"
 
 
 _NEGATED = re.compile(
@@ -163,7 +163,7 @@ _ABOVE = (
 )
 """What takes a colour and lights the scene."""
 _COLOUR = rf"(?:{'|'.join(COLOURS)}|white|black|brown)"
-_OTHERS = rf"(?:(?:\s*,\s*(?:and\s+)?|\s+(?:and|to)\s+|[\s-]+){_COLOUR}\b)*+"
+_OTHERS = rf"(?>(?:(?:\s*,\s*(?:and\s+)?|\s+(?:and|to)\s+|[\s-]+){_COLOUR}\b)*)"
 _SAID_OF = re.compile(
     rf"{_OTHERS}(?:[\s-]+(?:{_NEXT}\s+)?(?:(?P<below>{_BELOW})|(?P<above>{_ABOVE}))\b"
     rf"|(?P<free>\s*(?:$|[^\w\s-]|(?:{_STOPS})\b)))",
