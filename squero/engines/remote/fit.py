@@ -17,8 +17,8 @@ from squero.engines.motion.sound import CHANNELS, SAMPLE_RATE
 from squero.engines.remote.upstream import Broke
 from squero.shot import BadInput, Shot
 
-CODECS = ("h264", "hevc")
-AUDIO_CODECS = ("aac", "mp3", "opus")
+VIDEO_CODECS, AUDIO_CODECS = ("h264", "hevc"), ("aac", "mp3", "opus")
+"""What the server takes, which no engine may import: `squero/media/clip.py`."""
 OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 THREADS = 2
 
@@ -49,11 +49,11 @@ def is_as_ordered(source: Path, shot: Shot) -> bool:
         video, sounds = container.streams.video[0], container.streams.audio
         frames = sum(bool(packet.size) for packet in container.demux(video))
         return (
-            video.codec_context.name in CODECS
+            video.codec_context.codec.canonical_name in VIDEO_CODECS
             and (video.width, video.height) == (shot.width, shot.height)
             and (frames, video.average_rate) == (shot.frames, Fraction(shot.fps))
             and len(sounds) == shot.audio
-            and all(one.codec_context.name in AUDIO_CODECS for one in sounds)
+            and all(one.codec_context.codec.canonical_name in AUDIO_CODECS for one in sounds)
             and len(container.streams) == 1 + len(sounds)
         )
 
