@@ -7,6 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NOTE_BYTES = 1024
+"""The longest note: escaped it grows threefold, which a report of the child still holds."""
+
+
+def is_note(text: str) -> bool:
+    """Whether an engine may tell this as a note."""
+    return text.isprintable() and len(text.encode(errors="replace")) <= NOTE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:

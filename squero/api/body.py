@@ -205,7 +205,7 @@ async def _read_on(
 
 @lru_cache(maxsize=512)
 def _known(kind: type[BaseModel], data: bytes) -> BaseModel:
-    """What these bytes ask for; nothing that is drawn or kept stands in such a body."""
+    """What these bytes ask for: the words of a job to be drawn are in none of these requests."""
     return parse(kind, _document(data, {}).fields)
 
 

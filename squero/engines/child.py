@@ -31,10 +31,9 @@ from squero.engines.messages import (
     Stop,
     decode_command,
     encode,
-    is_note,
 )
 from squero.lifeline import die_with_parent
-from squero.shot import BadInput, OutOfMemory, Stopped, UpstreamFailed
+from squero.shot import BadInput, OutOfMemory, Stopped, UpstreamFailed, is_note
 
 RESULT_BYTES = 4 << 30
 TELL_SECONDS = 0.1

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from squero.shot import Shot
+from squero.shot import Shot, is_note
 
 COMMAND_BYTES = 1 << 20
 """The longest command: two prompts of 20,000 characters, escaped, and room for options."""
@@ -18,8 +18,6 @@ REPORT_BYTES = 4096
 """The longest report: what a pipe takes in one piece (PIPE_BUF)."""
 WORDS = 200
 """The longest text that a failure carries, in characters."""
-NOTE_BYTES = 1024
-"""The longest note: escaped it grows threefold, which a report still holds."""
 KINDS = frozenset({"bad_input", "out_of_memory", "upstream", "crash", "cancelled"})
 """How a child may say that a render failed; a deadline is for the parent to tell."""
 
@@ -158,11 +156,6 @@ def decode_report(line: bytes) -> Report:
     if not _is_sound(report):
         raise Garbled("A report with an unsound value")
     return report
-
-
-def is_note(text: str) -> bool:
-    """Whether an engine may tell this as a note."""
-    return text.isprintable() and len(text.encode(errors="replace")) <= NOTE_BYTES
 
 
 def _fields(line: bytes) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 
+from squero.shot import NOTE_BYTES, is_note
+
 FailureKind = Literal["bad_input", "out_of_memory", "upstream", "crash", "deadline", "cancelled"]
 
 
-_NOTE_BYTES = 1024
-
-
 def _note(text: str) -> str:
-    if not text.isprintable() or len(text.encode(errors="replace")) > _NOTE_BYTES:
-        raise ValueError(f"A note has {_NOTE_BYTES} bytes at most, all printable")
+    if not is_note(text):
+        raise ValueError(f"A note has {NOTE_BYTES} bytes at most, all printable")
     return text
 
 

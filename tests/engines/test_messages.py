@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from squero.engines.messages import (
-    NOTE_BYTES,
     REPORT_BYTES,
     WORDS,
     Command,
@@ -21,9 +20,8 @@ from squero.engines.messages import (
     decode_command,
     decode_report,
     encode,
-    is_note,
 )
-from squero.shot import Shot
+from squero.shot import NOTE_BYTES, Shot, is_note
 
 SHOT = Shot(
     "a\nb",
