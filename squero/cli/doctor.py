@@ -27,7 +27,7 @@ from squero.app import load_catalog
 from squero.confine import Protection
 from squero.domain.catalog import CatalogError
 from squero.engines import GROUP, reference
-from squero.engines.host import environment
+from squero.engines.process import environment
 from squero.engines.scratch import default_parent
 from squero.media import look
 from squero.media.keyring import SecretRefused, load_secret
