@@ -148,10 +148,10 @@ async def _named(house: House, request: Request, caller: Caller) -> Record:
 def _model(catalog: Catalog, asked: CreateVideoRequest) -> Model:
     """The model that is named, or one for what was sent; raises what speaks against it."""
     model = catalog.find(asked.model or (FROM_PICTURE if asked.picture else FROM_WORDS))
-    if model.needs == "video_url":
+    if model.starts_from == "video_url":
         raise _invalid("model", f"{model.id} starts from a video, which these calls cannot send")
     if asked.picture and "image_url" not in model.takes:
-        able = [one.id for one in catalog.models.values() if one.needs == "image_url"]
+        able = [one.id for one in catalog.models.values() if one.starts_from == "image_url"]
         near = difflib.get_close_matches(model.id, able, n=1, cutoff=0)
         hint = f": {near[0]} does" if near else ""
         raise _invalid("input_reference", f"{model.id} does not start from a picture{hint}")

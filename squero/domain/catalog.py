@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from squero.errors import InvalidRequest, Issue, ModelNotFound
 from squero.media.spool import DataUrl
 from squero.money import micros_from_usd
+from squero.needs import Needs
 
 FPS = 24
 SIZES: Mapping[str, tuple[int, int]] = {
@@ -113,17 +114,24 @@ class Model(BaseModel):
     requests_per_minute: Annotated[int, Field(gt=0)] | None = None
     """How many queue calls of an account it takes in a minute, besides the limit of the tier."""
 
+    needs: Needs = Needs()
+    """What a machine must have to load it; workers of one that has not leave its jobs to others."""
+    keep_warm: bool = False
+    """Whether workers load it before a job asks for it."""
+    on_oom: Mapping[str, object] = {}
+    """Options in place of those of the same name, once memory did not suffice for a job."""
+
     @property
-    def needs(self) -> str | None:
+    def starts_from(self) -> str | None:
         """The field with what it starts from; None when it starts from the prompt alone."""
-        return _NEEDS[self.constraints.model_type]
+        return _STARTS_FROM[self.constraints.model_type]
 
     @property
     def takes(self) -> frozenset[str]:
         """The media fields that a queue call may send."""
         listed = self.constraints
         able = {
-            self.needs: True,
+            self.starts_from: True,
             "end_image_url": listed.end_image,
             "audio_url": listed.audio_input,
             "video_url": listed.video_input,
@@ -141,7 +149,7 @@ class Model(BaseModel):
     def default_ratio(self) -> str | None:
         """16:9 where the model has it, else the first it lists; None: as what it starts from."""
         listed = self.constraints.aspect_ratios
-        if self.needs or not listed:
+        if self.starts_from or not listed:
             return None
         return DEFAULT_RATIO if DEFAULT_RATIO in listed else listed[0]
 
@@ -151,7 +159,7 @@ class Model(BaseModel):
         return self.constraints.resolutions or (self.default_resolution,)
 
 
-_NEEDS: Mapping[ModelType, str | None] = {
+_STARTS_FROM: Mapping[ModelType, str | None] = {
     "text-to-video": None,
     "image-to-video": "image_url",
     "video": "video_url",
@@ -326,8 +334,8 @@ def _media_issues(model: Model, media: Mapping[str, str | DataUrl]) -> list[Issu
         for name in media
         if name not in model.takes
     ]
-    if model.needs and model.needs not in media:
-        issues.append(Issue((model.needs,), "Field is required", "invalid_type", "string"))
+    if model.starts_from and model.starts_from not in media:
+        issues.append(Issue((model.starts_from,), "Field is required", "invalid_type", "string"))
     return issues
 
 
@@ -361,8 +369,8 @@ def _entry(path: Path, table: Mapping[str, Any]) -> Model:
     for rates in (model.usd_per_second, model.render_seconds_per_second):
         if missing := set(model.rendered) - set(rates):
             raise CatalogError(f"{name}: no price or render time for {sorted(missing)}")
-    if model.needs == "video_url" and not model.constraints.video_input:
+    if model.starts_from == "video_url" and not model.constraints.video_input:
         raise CatalogError(f"{name}: model_type video needs video_input")
-    if model.constraints.end_image and model.needs != "image_url":
+    if model.constraints.end_image and model.starts_from != "image_url":
         raise CatalogError(f"{name}: end_image needs model_type image-to-video")
     return model

@@ -16,7 +16,7 @@ class Named(NamedTuple):
 def sizes(model: Model) -> Mapping[str, Named]:
     """Every size that can be asked of the model, as `1280x720`; none where its picture decides."""
     listed = model.constraints
-    if model.needs and not listed.aspect_ratios:
+    if model.starts_from and not listed.aspect_ratios:
         return {}
     found: dict[str, Named] = {}
     for resolution in model.rendered:

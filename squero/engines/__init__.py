@@ -60,11 +60,25 @@ class Settles(Protocol):
         """
 
 
+@runtime_checkable
+class Checks(Protocol):
+    """What an engine has besides when it can tell before `load` that it would not load."""
+
+    def missing(self, constraints: Mapping[str, object] | None) -> str | None:
+        """A sentence that names what is to be put where, such as a package or a file; or None.
+
+        `constraints` are the catalogue entry's, where they are known: what they promise and the
+        engine cannot do is missing, too. It reads no weights and is done in seconds.
+        """
+
+
 def reference(name: str) -> str:
     """The "module:attribute" of the engine of this name; raises LookupError."""
     values = {point.value for point in entry_points(group=GROUP, name=name)}
     if not values:
-        raise LookupError(f"No installed package declares an engine {name!r}")
+        raise LookupError(
+            f"No installed package declares an engine {name!r}: install one that does"
+        )
     if len(values) > 1:
         raise LookupError(f"Several packages declare an engine {name!r}: {sorted(values)}")
     return values.pop()

@@ -9,6 +9,7 @@ from squero.domain import catalog
 from squero.domain.catalog import SIZES, CatalogError, Clip, VideoRequest
 from squero.domain.pricing import price_micros
 from squero.errors import InvalidRequest
+from squero.needs import Needs
 
 MODELS = catalog.load(Path(catalog.__file__).parents[1] / "models").models
 STAND_INS = [one for one in MODELS.values() if one.id.split("-")[0] != "motion"]
@@ -58,7 +59,7 @@ class TestShipped:
 
     def test_takes_everything_that_it_lists(self, model):
         listed = model.constraints
-        media = {model.needs: "https://a.test/"} if model.needs else {}
+        media = {model.starts_from: "https://a.test/"} if model.starts_from else {}
         for duration in listed.durations:
             asked = VideoRequest(model.id, "p", duration, media=media)
             assert catalog.check(model, asked).frames == int(duration[:-1]) * 24
@@ -165,6 +166,17 @@ class TestLoad:
         assert found.options == {"threads": 1, "instant": True}
         assert catalog.load(tmp_path).find("mine").options == {"threads": 1}
 
+    def test_what_a_model_needs(self, entries):
+        plain = entries(ENTRY)["mine"]
+        assert (plain.needs, plain.keep_warm, plain.on_oom) == (Needs(), False, {})
+        more = """needs = { gpus = 2, vram_gb = 24, ram_gb = 64.5 }
+            keep_warm = true
+            on_oom = { offload = "model", call = { steps = 4 } }"""
+        able = entries(ENTRY.replace("created = 1", f"created = 1\n{more}"))["mine"]
+        assert able.needs == Needs(gpus=2, vram_gb=24, ram_gb=64.5)
+        assert able.keep_warm
+        assert able.on_oom == {"offload": "model", "call": {"steps": 4}}
+
     @pytest.mark.parametrize(
         ("old", "new", "word"),
         [
@@ -179,6 +191,12 @@ class TestLoad:
             ('"0.02"', '"-1"', "usd_per_second"),
             ("created = 1", "created = ", "mine.toml"),
             ("created = 1", "[[models]]", "beside"),
+            ("created = 1", "created = 1\nneeds = { tpus = 1 }", "needs.tpus"),
+            ("created = 1", "created = 1\nneeds = { gpus = -1 }", "needs.gpus"),
+            ("created = 1", "created = 1\nneeds = { gpus = 1.5 }", "needs.gpus"),
+            ("created = 1", "created = 1\nneeds = { vram_gb = inf }", "needs.vram_gb"),
+            ("created = 1", "created = 1\nkeep_warm = 3", "keep_warm"),
+            ("created = 1", "created = 1\non_oom = []", "on_oom"),
         ],
     )
     def test_refuses(self, entries, old, new, word):
