@@ -195,9 +195,10 @@ class Child:
             raise Stopped("Stopped by the parent")
 
     def _settle(self, command: Settle) -> None:
+        engine: object = self._engine
         try:
-            if isinstance(self._engine, Settles):
-                self._engine.settle(command.note)
+            if isinstance(engine, Settles):
+                engine.settle(command.note)
         except Exception as error:
             print(place(error), file=sys.stderr)  # noqa: T201
         self._report(Settled(command.number))

@@ -38,8 +38,8 @@ class Berth:
         self._errands.add(progress)
         self._waiting.add(progress)
 
-    async def enter(self, progress: Progress) -> bool:
-        """Wait for the berth and take it; whether that took any time.
+    async def enter(self, progress: Progress) -> None:
+        """Wait for the berth and take it.
 
         Raises Elsewhere when the render that lies there does not end.
         """
@@ -54,7 +54,6 @@ class Berth:
             raise Elsewhere("The render before it is late") from None
         self._waiting.discard(progress)
         self._lies = progress
-        return before is not None
 
     def holds(self, progress: Progress) -> bool:
         """Whether this is the one that lies there."""

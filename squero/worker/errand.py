@@ -91,12 +91,12 @@ class Errand:
         job, progress, out = self._job, self._progress, self._folder / "result.mp4"
         shot = job.shot_of(media)
         progress.note = shot.note
-        waited = await self._berth.enter(progress)
+        await self._berth.enter(progress)
         if job.model in self._troubles.told():  # since it was claimed
             raise Elsewhere("It failed here too often")
         held = self._held = await self._warm.hold(job)
         # Nothing is awaited between this line and the render, which a stop reaches by the host.
-        progress.begin(waited=waited)
+        progress.begin()
         log.info("rendering", **job.words)
         listener = Listener(self._heard, progress.hear, self._drawn)
         await held.host.render(shot, out, job.deadline_seconds, listener)

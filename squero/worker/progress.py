@@ -10,6 +10,10 @@ AHEAD_SECONDS = 2.0
 """A render that should be over by then is about to end."""
 
 
+WAITED_SECONDS = 0.1
+"""A render that begins so long after it was claimed has waited for its inputs or its turn."""
+
+
 class Progress:
     """How much of a render is done, from 0 to 1."""
 
@@ -20,7 +24,7 @@ class Progress:
         self.untold: str | None = None
         """The note that the server does not have yet."""
         self.begins = False
-        """Whether the server is yet to hear that the render has only begun, having waited."""
+        """Whether the server is yet to hear that the render has only begun."""
         self.unwanted = False
         """Whether the server has said that it does not want the result any more."""
         self.cancelled = False
@@ -28,14 +32,15 @@ class Progress:
         self.late = False
         """Whether it did not end when it seemed about to."""
         self._news = asyncio.Event()
+        self._claimed_at = time.monotonic()
         self._began_at: float | None = None
 
-    def begin(self, *, waited: bool) -> None:
+    def begin(self) -> None:
         """The render begins; raises Stopped when nobody wants the result."""
         if self.unwanted:
             raise Stopped("The server does not want it any more")
         self._began_at = time.monotonic()
-        if waited:
+        if self._began_at - self._claimed_at > WAITED_SECONDS:
             self.begins = True
             self._news.set()
 

@@ -48,7 +48,7 @@ class TestVacancy:
         assert await is_vacant(berth)
         progress = come(berth)
         assert not await is_vacant(berth)
-        assert await berth.enter(progress) is False
+        await berth.enter(progress)
         assert not await is_vacant(berth)
         berth.leave(progress)
         assert await is_vacant(berth)
@@ -57,7 +57,7 @@ class TestVacancy:
         berth = Berth()
         progress = come(berth)
         await berth.enter(progress)
-        progress.begin(waited=False)
+        progress.begin()
         waiting = asyncio.create_task(berth.vacancy())
         for now, share in [(1.0, 0.0), (10.0, 0.5), (20.0, 0.9)]:
             clock.now = now
@@ -90,7 +90,7 @@ class TestEnter:
         await asyncio.sleep(0)
         assert not entering.done()
         berth.leave(first)
-        assert await entering is True
+        await entering
         assert berth.holds(second)
 
     async def test_not_for_ever(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ class TestEnter:
         berth = Berth()
         first = come(berth)
         await berth.enter(first)
-        first.begin(waited=False)
+        first.begin()
         clock.now = 1.0
         first.tell(0.99)
         assert await is_vacant(berth)
@@ -115,4 +115,4 @@ async def test_a_render_that_nobody_wants_does_not_begin() -> None:
     progress = Progress()
     progress.unwanted = True
     with pytest.raises(Stopped):
-        progress.begin(waited=False)
+        progress.begin()
