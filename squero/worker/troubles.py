@@ -38,8 +38,8 @@ class Troubles:
     def told(self) -> dict[str, str]:
         """By model, why it is not rendered here."""
         now = time.monotonic()
-        out = {model: "Failed here too often" for model, end in self._out_until.items() if end > now}
-        return {**out, **self._unloadable}
+        out = (model for model, until in self._out_until.items() if until > now)
+        return {**dict.fromkeys(out, "Failed here too often"), **self._unloadable}
 
     async def look(self) -> None:
         """Ask the server for the lane's models, and see which this machine can load."""

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from squero.domain import accounts, attempt, generation, keys
+from squero.domain import accounts, attempt, generation, keys, presence
 from squero.domain.catalog import VideoRequest
 from squero.domain.inputs import Sealing
 from squero.media.sealed import SealedWriter
@@ -98,9 +98,13 @@ class Play:
                 )
         return (await generation.queue(self.yard, tenant.caller, request, key)).queue_id
 
-    async def claim(self, worker, warm=()):
+    async def seen(self, worker, *troubles):
+        """A worker asks for work, all but that of these models."""
+        await presence.seen(self.yard, worker, dict.fromkeys(troubles, "It has no GPU"))
+
+    async def claim(self, worker, warm=(), troubles=()):
         """The next job, or None."""
-        found = await attempt.claim(self.yard, worker, warm)
+        found = await attempt.claim(self.yard, worker, warm, troubles)
         return None if found is None else found.claimed
 
     async def rendering(self, tenant, worker, **terms):

@@ -45,8 +45,7 @@ class TestOffline:
         assert await yard.admission.offline(model)
 
     async def test_while_a_worker_asks(self, yard, play, model, long_since, worker, pass_time):
-        async with yard.database.reading() as tx:
-            await tx.run("workers.seen", worker_id=worker.worker_id, troubles="{}")
+        await play.seen(worker)
         await pass_time(OFFLINE_SECONDS - 1)
         long_since(yard)
         assert not await yard.admission.offline(model)
@@ -64,9 +63,27 @@ class TestOffline:
 
     async def test_of_another_lane(self, yard, play, model, long_since):
         other = await play.hire("other")
-        async with yard.database.reading() as tx:
-            await tx.run("workers.seen", worker_id=other.worker_id, troubles="{}")
+        await play.seen(other)
         long_since(yard)
+        assert await yard.admission.offline(model)
+
+    async def test_a_model_that_no_worker_can_render(self, yard, play, model, worker):
+        await play.seen(worker, model.id)
+        yard.admission.reset()
+        with pytest.raises(ModelOffline):
+            await yard.admission.check_lane(model)
+        other = await play.hire()
+        await play.seen(other, "another")
+        yard.admission.reset()
+        await yard.admission.check_lane(model)
+
+    async def test_nor_can_one_that_was_seen_too_long_ago(
+        self, yard, play, model, worker, pass_time
+    ):
+        await play.seen(await play.hire())
+        await pass_time(OFFLINE_SECONDS + 1)
+        await play.seen(worker, model.id)
+        yard.admission.reset()
         assert await yard.admission.offline(model)
 
     async def test_queues_nothing(self, yard, play, tenant, long_since):

@@ -10,15 +10,10 @@ pytestmark = pytest.mark.anyio
 LONG = VideoRequest("motion-text-to-video", "a lagoon", "10s", resolution="1080p")
 
 
-async def serve(play, worker) -> None:
-    async with play.yard.database.reading() as tx:
-        await tx.run("workers.seen", worker_id=worker.worker_id, troubles="{}")
-
-
 class TestRemaining:
     async def test_waits_for_what_renders(self, play, open_tenant, pass_time):
         worker, one, other = await play.hire(), await open_tenant(), await open_tenant()
-        await serve(play, worker)
+        await play.seen(worker)
         await play.queue(one, request=LONG)
         assert await play.claim(worker) is not None
         play.yard.outlook._lanes._known.clear()  # it may be a second old
@@ -36,7 +31,7 @@ class TestRemaining:
         await play.queue(tenant, request=LONG)
         assert await play.claim(busy) is not None
         await pass_time(120)
-        await serve(play, idle)
+        await play.seen(idle)
         async with play.yard.database.reading() as tx:
             assert await tx.value("workers.serving", lane="default") == 2
 

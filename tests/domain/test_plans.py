@@ -69,6 +69,7 @@ async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
     claim = {
         "lane": "default",
         "warm": "{motion-text-to-video,none}",
+        "models": "{motion-text-to-video,none}",
         "worker_id": str(worker.worker_id),
         "lease_seconds": 6,
     }

@@ -17,7 +17,7 @@ TABLES = {
 PARTIAL = {
     "generations_queue", "generations_queue_by_model", "generations_waiting", "generations_leases",
     "generations_kept", "generations_timings", "generations_of_worker", "shares_next",
-    "shares_active", "transfers_of_key", "workers_of_server",
+    "generations_struck", "shares_active", "transfers_of_key", "workers_of_server",
 }  # fmt: skip
 
 RELEASED = {
