@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,13 @@ class Machine:
     gpus: tuple[Gpu, ...]
     ram_bytes: int
 
+    @property
+    def words(self) -> str:
+        """What there is, for people."""
+        sizes = ", ".join(f"{gpu.vram_bytes / GB:.1f} GB" for gpu in self.gpus)
+        gpus = f"GPUs of {sizes}" if sizes else "no GPU that CUDA sees"
+        return f"{gpus}; {self.ram_bytes / GB:.1f} GB of RAM"
+
     def lacks(self, needs: Needs) -> str | None:
         """What a model with these needs does not find here, in a sentence; None: nothing."""
         wanted = needs.gpus or int(needs.vram_gb > 0)
@@ -58,6 +66,28 @@ def look() -> Machine:
         slices = _slices() if gpus and "MIG-" in named else ()
         gpus = tuple(_named(named, [*gpus, *slices]))
     return Machine(gpus, ram_bytes)
+
+
+def vram_bytes(pid: int) -> int:
+    """What a process holds of GPUs' memory; 0 where the driver does not tell."""
+    found = 0
+    for line in _smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"):
+        match [cell.strip() for cell in line.split(",")]:
+            case [held_by, mib] if held_by == str(pid) and mib.isdecimal():
+                found += int(mib) << 20
+    return found
+
+
+def peak_bytes(pid: int) -> int:
+    """The most of main memory that a process has ever held; elsewhere than on Linux, holds now."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    with suppress(psutil.Error):
+        held: int = psutil.Process(pid).memory_info().rss
+        return held
+    return 0
 
 
 def _gpus(ram_bytes: int) -> Iterator[Gpu]:
