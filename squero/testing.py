@@ -51,7 +51,8 @@ def _rendered(engine: Engine, shot: Shot, out: Path, stop_seconds: float) -> Pat
         shares.append(share)
         times.append(time.monotonic())
 
-    engine.render(shot, out, tell)
+    if (rest := engine.render(shot, out, tell)) is not None:
+        rest()
     times.append(time.monotonic())
     _require(out.is_file(), "There is no file at `out`")
     _require(len(set(shares)) > 1, "Progress does not rise")

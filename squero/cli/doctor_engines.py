@@ -15,7 +15,7 @@ from squero.domain import catalog
 from squero.domain.catalog import CatalogError, Model
 from squero.engines import GROUP, machine
 from squero.engines.check import unloadable
-from squero.engines.host import environment
+from squero.engines.process import environment
 from squero.engines.scratch import default_parent
 from squero.settings import Settings
 

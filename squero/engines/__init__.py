@@ -4,7 +4,7 @@ An engine is a class that a package declares in the entry-point group `squero.en
 with the options of its catalogue entry as keywords, in a child process of the worker (`host`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -25,6 +25,10 @@ class Tell(Protocol):
         """
 
 
+Rest = Callable[[], None]
+"""What is left of a render once it needs no accelerator any more, such as the coding."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """What renders. Both methods may block; both run in the child's main thread.
@@ -35,10 +39,12 @@ class Engine(Protocol):
     def load(self) -> None:
         """Make ready for renders; called once, before the first."""
 
-    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
+    def render(self, shot: Shot, out: Path, tell: Tell) -> Rest | None:
         """Write the shot as an MP4 to `out`, telling the progress often enough to be stopped.
 
-        Raises `BadInput` with words for the customer, `OutOfMemory`, `UpstreamFailed`, and lets
+        What is left to do without the accelerator may be given back: it is called in a thread, at
+        most one at a time, while the next shot is rendered, and raises what a render may. Raises
+        `BadInput` with words for the customer, `OutOfMemory`, `UpstreamFailed`, and lets
         `Stopped` pass; anything else it raises counts as a crash.
         """
 
@@ -48,7 +54,10 @@ class Settles(Protocol):
     """What an engine has besides when it leaves something elsewhere, such as on an upstream."""
 
     def settle(self, note: str) -> None:
-        """The job of this note is over, its video sealed or unwanted: let go of what it left."""
+        """The job of this note is over, its video sealed or unwanted: let go of what it left.
+
+        Called in a thread of its own, perhaps while another shot is rendered.
+        """
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from squero.engines import GROUP, Checks, build, machine, reference
 from squero.engines.child import take_pipes
-from squero.engines.host import environment
+from squero.engines.process import environment
 from squero.lifeline import die_with_parent
 from squero.needs import Needs
 from squero.shot import RenderError

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from squero.engines import Engine, Settles, build, network
+from squero.engines import Engine, Rest, Settles, build, network
 from squero.engines.messages import (
     COMMAND_BYTES,
     WORDS,
     Command,
     Done,
+    Drawn,
     Failed,
     Load,
     Loaded,
@@ -88,8 +89,9 @@ class Child:
         self._commands = commands
         self._reports = reports
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._stopped = 0
-        self._told = 0.0
+        self._stopped: set[int] = set()
+        self._told: dict[int, float] = {}
+        self._resting: threading.Thread | None = None
 
     def run(self) -> None:
         """Obey commands until the parent closes the pipe."""
@@ -104,7 +106,7 @@ class Child:
                         raise RuntimeError("A render before the engine was loaded")
                     self._render(engine, command)
                 case Settle() as command:
-                    self._settle(engine, command)
+                    threading.Thread(target=self._settle, args=(engine, command)).start()
 
     def _listen(self) -> None:
         # Standing in the pipe's end is the second line for dying with the parent.
@@ -112,7 +114,7 @@ class Child:
             while line := self._commands.readline(COMMAND_BYTES + 1):
                 command = decode_command(line)
                 if isinstance(command, Stop):
-                    self._stopped = command.number
+                    self._stopped.add(command.number)
                 else:
                     self._inbox.put(command)
         finally:
@@ -141,26 +143,51 @@ class Child:
     def _render(self, engine: Engine, command: Render) -> None:
         began = time.monotonic()
         try:
-            engine.render(
+            rest = engine.render(
                 command.shot,
                 command.out,
                 lambda share, note=None: self._tell(command, share, note),
             )
+        except BaseException as error:
+            self._end(failure(command.number, error))
+            return
+        if rest is None:
+            self._finish(command, began)
+        else:
+            self._leave(command, began, rest)
+
+    def _leave(self, command: Render, began: float, rest: Rest) -> None:
+        """Let what is left of the render go on beside the next one."""
+        if self._resting is not None:
+            self._resting.join()  # the pictures of two shots at once are enough
+        self._report(Drawn(command.number))
+        self._resting = threading.Thread(target=self._finish, args=(command, began, rest))
+        self._resting.start()
+
+    def _finish(self, command: Render, began: float, rest: Rest | None = None) -> None:
+        try:
+            if rest is not None:
+                rest()
             if not command.out.is_file():
                 raise FileNotFoundError
         except BaseException as error:
-            self._report(failure(command.number, error))
+            self._end(failure(command.number, error))
         else:
-            self._report(Done(command.number, time.monotonic() - began, peak_bytes()))
+            self._end(Done(command.number, time.monotonic() - began, peak_bytes()))
+
+    def _end(self, report: Done | Failed) -> None:
+        self._told.pop(report.number, None)
+        self._stopped.discard(report.number)
+        self._report(report)
 
     def _tell(self, command: Render, share: float, note: str | None) -> None:
         if note is not None and not is_note(note):
             raise ValueError("The note is too long, or has characters that cannot be printed")
-        stopped = self._stopped == command.number
-        is_due = not stopped and time.monotonic() - self._told >= TELL_SECONDS
+        now, stopped = time.monotonic(), command.number in self._stopped
+        is_due = not stopped and now - self._told.get(command.number, 0.0) >= TELL_SECONDS
         # A note goes out whatever comes next: somebody may have been paid for what it names.
         if is_due or note is not None:
-            self._told = time.monotonic()
+            self._told[command.number] = now
             self._report(Progress(command.number, min(max(share, 0.0), 1.0), note))
         if stopped:
             raise Stopped("Stopped by the parent")

@@ -52,7 +52,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Command: the job of this note is over; nothing is rendered meanwhile."""
+    """Command: the job of this note is over."""
 
     number: int
     note: str
@@ -70,6 +70,13 @@ class Progress:
     number: int
     share: float
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Report: what is left of the render goes on beside the next one, if that comes."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +105,12 @@ class Settled:
 
 
 Command = Load | Render | Stop | Settle
-Report = Loaded | Progress | Done | Failed | Settled
+Report = Loaded | Progress | Drawn | Done | Failed | Settled
 
 REPORTS: Mapping[str, type[Report]] = {
     "loaded": Loaded,
     "progress": Progress,
+    "drawn": Drawn,
     "done": Done,
     "failed": Failed,
     "settled": Settled,
@@ -178,7 +186,7 @@ def _is_sound(report: object) -> bool:
             return 0 <= seconds < 1e9 and 0 <= peak < 1 << 63
         case Failed(number=int(), kind=str() as kind, words=str() as words):
             return kind in KINDS and len(words) <= WORDS
-        case Settled(number=int()):
+        case Drawn(number=int()) | Settled(number=int()):
             return True
         case _:
             return False

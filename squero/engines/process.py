@@ -1,0 +1,189 @@
+"""A child in which an engine lives, as its parent sees it: a process, its pipes, and its boxes.
+
+What the child reports goes into the box of the render that it speaks of; when the child is gone or
+breaks the protocol, every box says so.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from squero.engines.messages import REPORT_BYTES, Command, Garbled, Report, decode_report, encode
+from squero.engines.privacy import Confidences
+from squero.shot import Crashed
+
+log = structlog.get_logger(__name__)
+
+LOADING = 0
+"""The number of the box for what is said of the loading."""
+
+LINE_BYTES = 64 * 1024
+LOGGED_CHARACTERS = 500
+BURIAL_SECONDS = 5.0
+PROTOCOL = "The engine's process broke the protocol"
+
+
+def environment(
+    scratch: Path, *, upstreams: bool = False, gpus: Sequence[str] = ()
+) -> dict[str, str]:
+    """The child's environment: ours without our settings, where a worker's token lies.
+
+    The keys of upstreams are for engines that have some. Of the GPUs it sees these, or, when none
+    is named, what we do.
+    """
+    hidden = ("SQUERO_",) if upstreams else ("SQUERO_", "UPSTREAM_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    seen = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+    return own | seen | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch)}
+
+
+class Box:
+    """What the child reports of one number, in order."""
+
+    def __init__(self) -> None:
+        self._reports: asyncio.Queue[Report | Crashed] = asyncio.Queue()
+
+    def put(self, report: Report | Crashed) -> None:
+        """Add a report, or why there will be none any more."""
+        self._reports.put_nowait(report)
+
+    async def report(self) -> Report:
+        """The next report; raises Crashed when there will be none."""
+        report = await self._reports.get()
+        if isinstance(report, Crashed):
+            raise report
+        return report
+
+
+class Process:
+    """One running child: its process, its pipes, and what it writes to standard error."""
+
+    def __init__(self, process: asyncio.subprocess.Process, confidences: Confidences) -> None:
+        self._process = process
+        self._confidences = confidences
+        self._boxes: dict[int, Box] = {}
+        self._left: set[int] = set()
+        self._crash: Crashed | None = None
+        self._tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._read())}
+
+    @classmethod
+    async def start(
+        cls, scratch: Path, confidences: Confidences, environ: Mapping[str, str]
+    ) -> "Process":
+        """A child that works in this folder, with this environment."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "squero.engines.child", str(os.getpid())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+            cwd=scratch,
+            env=environ,
+            start_new_session=True,
+        )
+        return cls(process, confidences)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its end has not been seen yet."""
+        return self._process.returncode is None and self._crash is None
+
+    def send(self, command: Command) -> None:
+        """Send a command; a child that is gone is noticed by the next report."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(encode(command))
+
+    def open(self, number: int) -> Box:
+        """The box for what is reported of this number, to be closed or left."""
+        box = self._boxes[number] = Box()
+        if self._crash is not None:
+            box.put(self._crash)
+        return box
+
+    def close(self, number: int) -> None:
+        """Nothing more may be reported of this number."""
+        self._boxes.pop(number, None)
+
+    def leave(self, number: int) -> None:
+        """Nobody listens any more, but the child may go on about it."""
+        self.close(number)
+        self._left.add(number)
+
+    def kill(self) -> None:
+        """Kill the child and what it started; nothing happens when it is gone."""
+        # A waited-for pid may be another's by now, so ask the transport first.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def bury(self) -> None:
+        """Kill the child and wait until it and its pipes are gone."""
+        self.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        _, late = await asyncio.wait(self._tasks, timeout=BURIAL_SECONDS)
+        for task in late:
+            task.cancel()
+        await self._ending()
+
+    async def _ending(self) -> str:
+        try:
+            code = await asyncio.wait_for(self._process.wait(), BURIAL_SECONDS)
+        except TimeoutError:
+            return "not yet"
+        return f"signal {-code}" if code < 0 else f"status {code}"
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._sort(await self._report())
+                await asyncio.sleep(0)  # whoever listens keeps up with a child that says much
+        except Crashed as crash:
+            self._crash = crash
+            for box in self._boxes.values():
+                box.put(crash)
+
+    def _sort(self, report: Report) -> None:
+        number = getattr(report, "number", LOADING)
+        if number in self._boxes:
+            self._boxes[number].put(report)
+        elif number not in self._left:
+            raise Crashed(PROTOCOL)
+
+    async def _report(self) -> Report:
+        assert self._process.stdout is not None
+        try:
+            line = await self._process.stdout.readline()
+            if not line:
+                raise Crashed(f"The engine's process ended ({await self._ending()})")
+            if len(line) > REPORT_BYTES:
+                raise Garbled("Too long")
+            return decode_report(line)
+        except ConnectionError:
+            raise Crashed("The engine's process closed its pipe") from None
+        except ValueError:
+            raise Crashed(PROTOCOL) from None
+
+    async def _listen(self) -> None:
+        assert self._process.stderr is not None
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            log.info("engine", pid=self.pid, says=self._confidences.veil(text)[:LOGGED_CHARACTERS])

@@ -1,0 +1,71 @@
+"""How far an attempt is, and what the server is yet to hear of it."""
+
+import asyncio
+import contextlib
+import time
+
+from squero.shot import Stopped
+
+AHEAD_SECONDS = 2.0
+"""A render that should be over by then is about to end."""
+
+
+class Progress:
+    """How much of a render is done, from 0 to 1."""
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        self.note: str | None = None
+        """What the engine noted last, in this attempt or in an earlier one."""
+        self.untold: str | None = None
+        """The note that the server does not have yet."""
+        self.begins = False
+        """Whether the server is yet to hear that the render has only begun, having waited."""
+        self.unwanted = False
+        """Whether the server has said that it does not want the result any more."""
+        self.cancelled = False
+        """Whether nobody else renders it either."""
+        self.late = False
+        """Whether it did not end when it seemed about to."""
+        self._news = asyncio.Event()
+        self._began_at: float | None = None
+
+    def begin(self, *, waited: bool) -> None:
+        """The render begins; raises Stopped when nobody wants the result."""
+        if self.unwanted:
+            raise Stopped("The server does not want it any more")
+        self._began_at = time.monotonic()
+        if waited:
+            self.begins = True
+            self._news.set()
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether the render should be over in a moment, at the pace that it has kept."""
+        if self._began_at is None or self.late or self.share <= 0:
+            return False
+        so_far = time.monotonic() - self._began_at
+        return so_far * (1 - self.share) / self.share <= AHEAD_SECONDS
+
+    def tell(self, share: float) -> None:
+        """What the engine's child reports."""
+        self.share = min(1.0, max(0.0, share))
+
+    def hear(self, note: str) -> None:
+        """What the engine's child notes."""
+        self.note = self.untold = note
+        self._news.set()
+
+    def told(self, note: str | None, *, begins: bool) -> None:
+        """The server has heard this; what came meanwhile is yet to be told."""
+        if self.untold == note:
+            self.untold = None
+        if begins:
+            self.begins = False
+
+    async def news(self, seconds: float) -> None:
+        """Wait for something that the server is to hear at once, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        self._news.clear()
