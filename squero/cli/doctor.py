@@ -55,7 +55,7 @@ async def examine(home: Path | None) -> list[Finding]:
         settings = Settings() if home is None else Settings(home=home)
     except (ValidationError, ValueError, OSError) as wrong:
         found = [_python(), _unusable(wrong), await _sandbox(), engines.probe(), engines.room()]
-        return [*found, engines.equipment(), _files(), _clock()]
+        return [*found, engines.equipment(), engines.limits(), _files(), _clock()]
     return [
         _python(),
         *await asyncio.gather(
@@ -67,6 +67,7 @@ async def examine(home: Path | None) -> list[Finding]:
             asyncio.to_thread(engines.probe),
             asyncio.to_thread(engines.room),
             asyncio.to_thread(engines.equipment),
+            asyncio.to_thread(engines.limits),
             asyncio.to_thread(_catalog, settings),
             _server(),
         ),

@@ -13,7 +13,7 @@ from squero.cli.engines import CHECK_SECONDS, entry
 from squero.cli.findings import Finding
 from squero.domain import catalog
 from squero.domain.catalog import CatalogError, Model
-from squero.engines import GROUP, machine
+from squero.engines import GROUP, machine, memory
 from squero.engines.check import unloadable
 from squero.engines.process import environment
 from squero.engines.scratch import default_parent
@@ -73,6 +73,17 @@ def room() -> Finding:
 def equipment() -> Finding:
     """What a model may need of this machine."""
     return Finding("machine", "ok", machine.look().words)
+
+
+def limits() -> Finding:
+    """What happens when an engine takes more memory than there is."""
+    unit = memory.delegated()
+    if unit is not None:
+        says = f"one that declares `needs.ram_gb` is held to it, by a control group in {unit.name}"
+        return Finding("engines' memory", "ok", says)
+    says = "no control group is delegated: when memory runs out, the kernel ends an engine first."
+    mend = "to hold each to its own, see docs/workers.md."
+    return Finding("engines' memory", "ok", says, mend)
 
 
 async def models(settings: Settings) -> list[Finding]:

@@ -112,7 +112,8 @@ async def _load(model: Model) -> Held:
     if why:
         refuse(f"{model.id}: {why}.")
     with scratch() as folder:
-        host = Host(model.engine, model.options, folder)
+        most_bytes = machine.look().most_bytes(model.needs)
+        host = Host(model.engine, model.options, folder, most_bytes=most_bytes)
         began = time.monotonic()
         try:
             await host.load()

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import psutil
 
+from squero.engines import memory
 from squero.needs import Needs
 
 GB = 1_000_000_000
 SMI_SECONDS = 10.0
 """A driver that nothing keeps awake takes some seconds to answer."""
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUP = Path("/proc/self/cgroup")
+RESULT_BYTES = 4 << 30
+"""A result lies in memory until it is sent, and counts as the engine's."""
 
 _SLICE = re.compile(r"\bMIG \S*?\.(\d+)gb\S*\s.*UUID: (MIG-[^)]+)\)")
 
@@ -56,6 +57,15 @@ class Machine:
         if self.ram_bytes < needs.ram_gb * GB:
             return f"It needs {needs.ram_gb:g} GB of RAM and there are {self.ram_bytes / GB:.1f}"
         return None
+
+    def most_bytes(self, needs: Needs) -> int | None:
+        """The most main memory that an engine may take here; None when it declares nothing.
+
+        What it declares is what it needs, not where it stops: half as much again, and a result.
+        """
+        if not needs.ram_gb:
+            return None
+        return min(int(1.5 * needs.ram_gb * GB) + RESULT_BYTES, self.ram_bytes * 15 // 16)
 
 
 def look() -> Machine:
@@ -139,18 +149,8 @@ def _ram_bytes() -> int:
 
 def _limits() -> Iterator[int]:
     """What control groups allow: the one that this process is in, and those above it."""
-    try:
-        lines = OWN_GROUP.read_text().splitlines()
-    except OSError:
-        return
-    for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::/")):
-        group = GROUPS / path
-        for folder in (group, *group.parents):
-            if not folder.is_relative_to(GROUPS):
-                return
-            try:
-                most = (folder / "memory.max").read_text().strip()
-            except OSError:
-                continue
-            if most.isdecimal():
-                yield int(most)
+    group = memory.own_group()
+    for folder in () if group is None else (group, *group.parents):
+        if folder.is_relative_to(memory.GROUPS):
+            with suppress(OSError, ValueError):  # there is no file, or "max" in it
+                yield int((folder / "memory.max").read_text())

@@ -22,7 +22,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No program of a driver, no choice of GPUs, and no control group."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(machine, "OWN_GROUP", tmp_path / "none")
+    monkeypatch.setattr(machine.memory, "OWN_GROUP", tmp_path / "none")
     (tmp_path / "bin").mkdir()
 
 
@@ -111,8 +111,8 @@ class TestLook:
             folder = tmp_path / "groups" / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "memory.max").write_text(f"{most}\n")
-        monkeypatch.setattr(machine, "OWN_GROUP", tmp_path / "own")
-        monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+        monkeypatch.setattr(machine.memory, "OWN_GROUP", tmp_path / "own")
+        monkeypatch.setattr(machine.memory, "GROUPS", tmp_path / "groups")
         assert look().ram_bytes == (least or all_of_it)
 
 
