@@ -110,6 +110,6 @@ async def _render(
     try:
         await host.load()
         out = scratch / "out.mp4"
-        return [await host.render(shot, out, lambda share: None, 300) for shot in shots]
+        return [await host.render(shot, out, 300) for shot in shots]
     finally:
         await host.aclose()

@@ -127,7 +127,7 @@ def _seen(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _raises(kind: type[Exception], render: Callable[[], None], words: str) -> None:
+def _raises(kind: type[Exception], render: Callable[[], object], words: str) -> None:
     try:
         render()
     except kind:

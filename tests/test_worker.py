@@ -11,7 +11,9 @@ import structlog
 
 from squero import worker as module
 from squero.client import Backoff, Http
-from squero.worker import TokenRefused, Worker
+from squero.engines.machine import Machine
+from squero.worker import TokenRefused, Worker, errand
+from squero.worker.errand import Errand
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +35,7 @@ class Yard:
         self.prompt = "succeed"
         self.note: str | None = None
         self.inputs: dict[str, str] = {}
+        self.models: list[object] = []
         self.heard: list[tuple[str, bytes]] = []
         self.happened: dict[str, asyncio.Event] = {}
         self.gates: dict[str, asyncio.Event] = {}
@@ -72,11 +75,14 @@ class Yard:
         )
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        call = "claim" if request.url.path.endswith("/claim") else request.url.path[len(JOB) + 1 :]
+        path = request.url.path
+        call = path[len(JOB) + 1 :] if path.startswith(JOB) else path.removeprefix("/worker/v1/")
         self.heard.append((call, await request.aread()))
         self.event(call).set()
         if call in self.gates:
             await self.gates[call].wait()
+        if call == "models":
+            return answer(200, models=self.models)
         if call == "claim":
             return await self._claim()
         steps = self.answers[call]
@@ -108,9 +114,16 @@ def server() -> Yard:
 
 
 @pytest.fixture(autouse=True)
-def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+def engines(server: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Errand.run
+
+    async def run(self: Errand) -> None:
+        await whole(self)
+        server.event("over").set()
+
+    monkeypatch.setattr(Errand, "run", run)
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "engines" / "plugin"))
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(errand, "PROGRESS_SECONDS", 0.02)
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
 
 
@@ -125,7 +138,7 @@ async def run(server: Yard, tmp_path: Path) -> AsyncIterator[Run]:
     async with Http("http://127.0.0.1:1", "token", backoff=QUICK, transport=transport) as http:
 
         def start() -> "asyncio.Task[None]":
-            tasks.append(asyncio.create_task(Worker(http, tmp_path).run()))
+            tasks.append(asyncio.create_task(Worker(http, tmp_path, Machine((), 10**12)).run()))
             return tasks[-1]
 
         yield start
@@ -150,9 +163,10 @@ class TestRender:
     async def test_delivers(self, server: Yard, run: Run, tmp_path: Path) -> None:
         server.inputs = {"image": "image/jpeg"}
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert len(server.calls("result")) == 1
         assert server.calls("result")[0].split()[0].isdigit()
+        await seen(server, "claimed again")
         again = json.loads(server.calls("claim")[1])
         assert again["warm"] == ["fake"]
         assert [path for path in tmp_path.iterdir() if QUEUE_ID in path.name] == []
@@ -160,7 +174,7 @@ class TestRender:
     async def test_bad_input_in_its_own_words(self, server: Yard, run: Run) -> None:
         server.prompt = "refuse"
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         said = {"kind": "bad_input", "message": "The image shows no gondola"}
         assert [json.loads(body) for body in server.calls("failure")] == [said]
 
@@ -173,7 +187,7 @@ class TestRender:
         server.prompt = f"{prompt} zanipolo"
         with structlog.testing.capture_logs() as logs:
             run()
-            await seen(server, "claimed again")
+            await seen(server, "over")
         assert [json.loads(body) for body in server.calls("failure")] == [
             {"kind": kind, "message": None}
         ]
@@ -182,7 +196,7 @@ class TestRender:
     async def test_scratch_folder_lost(self, server: Yard, run: Run, tmp_path: Path) -> None:
         (tmp_path / f"{QUEUE_ID}-2").write_text("in the way")
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert json.loads(server.calls("failure")[0])["kind"] == "crash"
 
 
@@ -190,7 +204,7 @@ class TestNote:
     async def test_is_reported_at_once_and_settled(
         self, server: Yard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "PROGRESS_SECONDS", 30.0)
+        monkeypatch.setattr(errand, "PROGRESS_SECONDS", 30.0)
         server.prompt = "note"
         server.gates["result"] = asyncio.Event()
         run()
@@ -200,7 +214,7 @@ class TestNote:
         await seen(server, "result")
         assert not (tmp_path / "settled").exists()
         server.gates["result"].set()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert (tmp_path / "settled").read_text() == f"{QUEUE_ID} after None\n"
 
     async def test_reaches_the_server_before_the_failure(self, server: Yard, run: Run) -> None:
@@ -208,7 +222,7 @@ class TestNote:
         away = httpx.ConnectError("refused")
         server.answers["progress"] = [away, answer(200, go_on=True)]
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert json.loads(server.calls("failure")[0])["kind"] == "upstream"
         calls = [call for call, body in server.heard if call == "failure" or b"note" in body]
         assert calls[-2:] == ["progress", "failure"]
@@ -218,7 +232,7 @@ class TestNote:
     ) -> None:
         server.prompt, server.note = "note", "before"
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert (tmp_path / "settled").read_text() == f"{QUEUE_ID} after before\n"
 
     @pytest.mark.parametrize("is_cancelled", [True, False])
@@ -229,7 +243,7 @@ class TestNote:
         over = answer(200, go_on=False) if is_cancelled else answer(409)
         server.answers["progress"] = [*[answer(200, go_on=True)] * 20, over]
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert (tmp_path / "settled").exists() == is_cancelled
         assert not server.calls("result")
         assert not server.calls("failure")
@@ -246,7 +260,7 @@ class TestNote:
         over = answer(200, go_on=False) if is_cancelled else answer(409)
         server.answers["progress"] = [over] * 20
         server.gates["result"].set()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert (tmp_path / "settled").exists() == is_cancelled
 
     async def test_is_not_settled_when_the_job_is_handed_back(
@@ -271,7 +285,7 @@ class TestStop:
         for _ in range(100):  # nothing waits for anything but the loop
             await asyncio.sleep(0)
         server.gates["inputs/image"].set()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert not server.calls("result")
         assert not server.calls("failure")
 
@@ -280,7 +294,7 @@ class TestStop:
         server.prompt = "wait"
         server.answers["progress"] = [*[answer(200, go_on=True)] * 20, answer(status)]
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert not server.calls("result")
         assert not server.calls("failure")
 
@@ -305,6 +319,7 @@ class TestStop:
 
     async def test_told_to_end_without_a_job(self, server: Yard, run: Run) -> None:
         task = run()
+        await seen(server, "over")
         await seen(server, "claimed again")
         task.cancel()
         await asyncio.wait({task}, timeout=30)
@@ -319,7 +334,7 @@ class TestServerAway:
         server.answers["progress"] = [away]
         server.answers["result"] = [*[away] * 5, answer(503), answer(204)]
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert len(server.calls("result")) == 7
         assert len(set(server.calls("result"))) == 1
         assert not server.calls("failure")
@@ -328,7 +343,7 @@ class TestServerAway:
     async def test_result_is_refused(self, server: Yard, run: Run, status: int, told: int) -> None:
         server.answers["result"] = [answer(status)]
         run()
-        await seen(server, "claimed again")
+        await seen(server, "over")
         assert len(server.calls("result")) == 1
         assert len(server.calls("failure")) == told
 

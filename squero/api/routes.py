@@ -89,6 +89,7 @@ def routes(house: House) -> list[BaseRoute]:
             "/worker/v1",
             [
                 _post("/claim", WithToken(house, workers.claim)),
+                _get("/models", WithToken(house, workers.models)),
                 _get(f"{attempt}/inputs/{{role}}", WithToken(house, workers.read_input)),
                 _post(f"{attempt}/progress", WithToken(house, workers.progress)),
                 Route(f"{attempt}/result", WithToken(house, workers.upload), methods=["PUT"]),

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from squero.api.answers import Bytes, answer
 from squero.api.body import check_length, read_request
 from squero.api.house import House
-from squero.domain import attempt, result
+from squero.domain import attempt, presence, result
 from squero.domain.attempt import Assignment, Attempt
+from squero.domain.catalog import Model
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
 from squero.errors import NotFound, PayloadTooLarge, StaleAttempt
@@ -22,8 +23,11 @@ from squero.media.sealed import SealedReader
 from squero.wire.workers import (
     ClaimAnswer,
     ClaimRequest,
+    EntryAnswer,
     FailureRequest,
     GoOnAnswer,
+    ModelsAnswer,
+    NeedsAnswer,
     ProgressRequest,
     ShotAnswer,
 )
@@ -35,18 +39,34 @@ _BATCH_BYTES = 1 << 20
 async def claim(house: House, request: Request, worker: Worker) -> Response:
     """POST claim: the next job of the worker's lane; 204 when the wait is over without one."""
     asked = await read_request(house, request, ClaimRequest, worker.worker_id)
-    await _note(house, worker)
-    until = time.monotonic() + asked.wait_seconds
+    await _note(house, worker, asked)
+    until, rung = time.monotonic() + asked.wait_seconds, 0
     while not await request.is_disconnected():
-        left = until - time.monotonic()
-        assignment = await _next(house, worker, asked, min(left, _LOOK_AGAIN_SECONDS))
-        if assignment is not None:
-            return answer(_claimed(house, assignment))
+        seconds = min(until - time.monotonic(), _LOOK_AGAIN_SECONDS)
+        found = await _next(house, worker, asked, seconds, rung)
+        if isinstance(found, Assignment):
+            return answer(_claimed(house, found))
+        rung = found
         if time.monotonic() >= until or house.readiness.stopping:
             break
     else:
         house.bell.ring(worker.lane)  # whoever woke this claim woke nobody else
     return Response(status_code=204)
+
+
+async def models(house: House, request: Request, worker: Worker) -> Response:
+    """GET models: what it takes to load each model of the worker's lane."""
+    entries = [
+        EntryAnswer(
+            id=model.id,
+            engine=model.engine,
+            options=dict(model.options),
+            constraints=model.constraints.model_dump(mode="json"),
+            needs=_needs(model),
+        )
+        for model in presence.lane(house.yard, worker)
+    ]
+    return answer(ModelsAnswer(models=entries))
 
 
 async def read_input(house: House, request: Request, worker: Worker) -> Response:
@@ -62,11 +82,19 @@ async def progress(house: House, request: Request, worker: Worker) -> Response:
     """POST progress: go on or, when the job was cancelled, not; 409 when another has begun."""
     asked = await read_request(house, request, ProgressRequest, worker.worker_id)
     queue_id, number = _named(request)
-    is_news = asked.progress == 1 or asked.note is not None
+    is_news = asked.progress == 1 or asked.note is not None or asked.begins
     if is_news or not house.leases.fresh(worker.worker_id, queue_id, number):
         written_at = time.monotonic()
         try:
-            await attempt.progress(house.yard, worker, queue_id, number, asked.progress, asked.note)
+            await attempt.progress(
+                house.yard,
+                worker,
+                queue_id,
+                number,
+                asked.progress,
+                asked.note,
+                begins=asked.begins,
+            )
         except StaleAttempt:
             house.leases.forget(queue_id)
             if await attempt.is_cancelled(house.yard, worker, queue_id, number):
@@ -110,32 +138,35 @@ async def hand_back(house: House, request: Request, worker: Worker) -> Response:
 
 
 async def _next(
-    house: House, worker: Worker, asked: ClaimRequest, seconds: float
-) -> Assignment | None:
-    """A job, or None after the bell or the time: the caller looks again while it may."""
+    house: House, worker: Worker, asked: ClaimRequest, seconds: float, rung: int
+) -> Assignment | int:
+    """A job, or, after the bell or the time, for how many claims that rang: the caller looks again.
+
+    `rung` is for how many claims this look is the first.
+    """
     # It listens before it looks, lest a job come in between.
     bell = asyncio.create_task(house.bell.wait(worker.lane, max(0.0, seconds)))
-    began, rung = time.monotonic(), False
+    began, again = time.monotonic(), 0
     try:
-        assignment = await attempt.claim(house.yard, worker, asked.warm)
+        assignment = await attempt.claim(house.yard, worker, asked.warm, asked.troubles)
         if assignment is None:
-            await bell
-            return None
-        rung = bell.done() and bell.result()
+            if asked.troubles:
+                house.bell.hand_on(worker.lane, rung - 1)  # what it cannot render, others may
+            return await bell
+        again = bell.done() and bell.result()
     finally:
         bell.cancel()
     claimed = assignment.claimed
     house.leases.write(worker.worker_id, claimed.queue_id, claimed.attempt, began)
-    if rung:
+    if again:
         house.bell.ring(worker.lane)  # for the next job there may be
     return assignment
 
 
-async def _note(house: House, worker: Worker) -> None:
+async def _note(house: House, worker: Worker, asked: ClaimRequest) -> None:
     if worker.own:
         house.readiness.asked.add(worker.name)
-    async with house.yard.database.reading() as tx:
-        await tx.run("workers.seen", worker_id=worker.worker_id)
+    await presence.seen(house.yard, worker, asked.troubles)
 
 
 async def _attempt(house: House, request: Request, worker: Worker) -> Attempt:
@@ -174,13 +205,16 @@ async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 def _claimed(house: House, assignment: Assignment) -> ClaimAnswer:
     claimed, model = assignment.claimed, assignment.model
+    instead = model.on_oom if claimed.memory_failures else {}
     return ClaimAnswer(
         queue_id=claimed.queue_id,
         attempt=claimed.attempt,
         model=claimed.model,
         engine=model.engine,
-        options=dict(model.options),
+        options={**model.options, **instead},
         deadline_seconds=house.yard.settings.deadline_seconds,
+        needs=_needs(model),
+        keep_warm=model.keep_warm,
         shot=ShotAnswer(
             prompt=assignment.prompt,
             negative_prompt=assignment.negative_prompt,
@@ -195,3 +229,8 @@ def _claimed(house: House, assignment: Assignment) -> ClaimAnswer:
             inputs=claimed.inputs,
         ),
     )
+
+
+def _needs(model: Model) -> NeedsAnswer:
+    needs = model.needs
+    return NeedsAnswer(gpus=needs.gpus, vram_gb=needs.vram_gb, ram_gb=needs.ram_gb)

@@ -6,6 +6,7 @@ an account may have waiting is decided in the transaction that queues.
 
 import os
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -29,8 +30,15 @@ class Standing:
     """A lane a moment ago."""
 
     queued: int
-    served: bool
-    """Whether a worker has lately asked for its work, or is at it."""
+    unable: Sequence[Collection[str]]
+    """What each worker cannot render that has lately asked for its work, or is at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """The models that a worker cannot render."""
+
+    models: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Admission:
     async def check_lane(self, model: Model) -> None:
         """Raises ModelOffline, and AtCapacity when the lane's queue is as long as it may be."""
         standing = await self._lanes.get(model.lane)
-        if self._silent(standing):
+        if self._is_offline(model, standing):
             raise ModelOffline
         limit = self._settings.lane_queue_limit
         if limit is not None and standing.queued >= limit:
@@ -94,18 +102,21 @@ class Admission:
 
     async def offline(self, model: Model) -> bool:
         """Whether nobody renders for this model."""
-        return self._silent(await self._lanes.get(model.lane))
+        return self._is_offline(model, await self._lanes.get(model.lane))
 
-    def _silent(self, standing: Standing) -> bool:
-        return not standing.served and time.monotonic() - self._began_at > OFFLINE_SECONDS
+    def _is_offline(self, model: Model, standing: Standing) -> bool:
+        """Whether every worker there is cannot render it, or none has come for too long."""
+        if standing.unable:
+            return all(model.id in models for models in standing.unable)
+        return time.monotonic() - self._began_at > OFFLINE_SECONDS
 
     async def _read_lane(self, lane: str) -> Standing:
         async with self._database.reading() as tx:
-            row = await tx.one(
-                Standing, "shares.standing", lane=lane, offline_seconds=OFFLINE_SECONDS
+            queued = await tx.value("shares.queued", lane=lane)
+            unable = await tx.all(
+                Unable, "workers.unable", lane=lane, offline_seconds=OFFLINE_SECONDS
             )
-        assert row is not None
-        return row
+        return Standing(queued, [one.models for one in unable])
 
 
 async def _read_free(folder: Path) -> int:

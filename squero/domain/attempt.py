@@ -5,7 +5,7 @@ of it changes nothing and StaleAttempt is the answer.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from anyio import to_thread
 
-from squero.domain import inputs, ledger
+from squero.domain import inputs, ledger, presence
 from squero.domain.catalog import Model
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
@@ -110,9 +110,15 @@ class Failure:
     message: str | None = None
 
 
-async def claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Assignment | None:
-    """The next job of the worker's lane, by fair share; None when there is none."""
-    while (claimed := await _claim(yard, worker, warm)) is not None:
+async def claim(
+    yard: Yard, worker: Worker, warm: Sequence[str], troubles: Collection[str] = ()
+) -> Assignment | None:
+    """The next job of the worker's lane, by fair share; None when there is none.
+
+    `troubles` are the models that it cannot render.
+    """
+    able = presence.able(yard, worker, troubles)
+    while (claimed := await _claim(yard, worker, warm, able)) is not None:
         try:
             return await to_thread.run_sync(_assignment, yard, claimed)
         except (KeyForgotten, SealBroken):
@@ -131,8 +137,13 @@ async def progress(
     attempt: int,
     fraction: float,
     note: str | None = None,
+    *,
+    begins: bool = False,
 ) -> None:
-    """Renew the lease, and keep the note; raises StaleAttempt when the worker is to stop."""
+    """Renew the lease, and keep the note; raises StaleAttempt when the worker is to stop.
+
+    `begins` says that the render has only begun, having waited for another one.
+    """
     sealed = None
     if note is not None:
         found = await read(yard, worker, queue_id, attempt)
@@ -145,6 +156,7 @@ async def progress(
             worker_id=worker.worker_id,
             progress=fraction,
             note=sealed,
+            begins=begins,
             lease_seconds=yard.settings.lease_seconds,
         )
     if renewed is None:
@@ -267,7 +279,9 @@ async def _find(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Att
         )
 
 
-async def _claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Claimed | None:
+async def _claim(
+    yard: Yard, worker: Worker, warm: Sequence[str], able: Sequence[str] | None
+) -> Claimed | None:
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)
         return await tx.one(
@@ -276,6 +290,7 @@ async def _claim(yard: Yard, worker: Worker, warm: Sequence[str]) -> Claimed | N
             lane=worker.lane,
             worker_id=worker.worker_id,
             warm=list(warm),
+            models=able,
             lease_seconds=yard.settings.lease_seconds,
         )
 

@@ -124,14 +124,14 @@ class Host:
                 self._rendering = True
                 shot = dataclasses.replace(shot, media=dict(shot.media), types=dict(shot.types))
                 child.send(Render(number, shot, out))
-                ended = await _follow(box, listener)
+                ended = await _followed(box, listener)
                 self._rendering = False
-        if isinstance(ended, Done):
-            child.close(number)
-            return ended
+            if not isinstance(ended, Drawn):
+                child.close(number)
+                return _done(ended)
         async with self._rest(child, number), limit.kept():
             listener.drawn()
-            return await _end_of(box, listener)
+            return _done(await _followed(box, listener))
 
     async def settle(self, note: str) -> None:
         """Have the engine let go of what the job of this note left elsewhere, as well as it can.
@@ -176,7 +176,7 @@ class Host:
             if self._rendering or not isinstance(error, BadInput | UpstreamFailed | Stopped):
                 await self._discard()
             elif self._child is not None:
-                self._child.close(number)
+                self._child.leave(number)
             if isinstance(error, RenderError):
                 self._heed()
             raise
@@ -270,23 +270,24 @@ async def _loaded(box: Box) -> None:
     raise Crashed(PROTOCOL)
 
 
-async def _follow(box: Box, listener: Listener) -> Done | Drawn:
+async def _followed(box: Box, listener: Listener) -> Done | Drawn | Failed:
+    """What ends the render, or its time in the berth; the listener hears what comes before."""
     while True:
         match await box.report():
             case Progress(_, share, note):
                 listener.progress(share)
                 if note is not None:
                     listener.note(note)
-            case Done() | Drawn() as ended:
+            case Done() | Drawn() | Failed() as ended:
                 return ended
-            case Failed(_, kind, words):
-                raise FAILURES[kind](words)
             case _:
                 raise Crashed(PROTOCOL)
 
 
-async def _end_of(box: Box, listener: Listener) -> Done:
-    ended = await _follow(box, listener)
-    if isinstance(ended, Done):
-        return ended
+def _done(ended: Done | Drawn | Failed) -> Done:
+    match ended:
+        case Done():
+            return ended
+        case Failed(_, kind, words):
+            raise FAILURES[kind](words)
     raise Crashed(PROTOCOL)

@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from squero.shot import NOTE_BYTES, is_note
 
+ModelId = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
 FailureKind = Literal["bad_input", "out_of_memory", "upstream", "crash", "deadline", "cancelled"]
 
 
@@ -14,6 +15,15 @@ def _note(text: str) -> str:
     if not is_note(text):
         raise ValueError(f"A note has {NOTE_BYTES} bytes at most, all printable")
     return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("It has characters that cannot be printed")
+    return text
+
+
+Reason = Annotated[StrictStr, Field(max_length=300), AfterValidator(_printable)]
 
 
 class _Request(BaseModel):
@@ -25,6 +35,8 @@ class ClaimRequest(_Request):
 
     warm: Annotated[list[StrictStr], Field(max_length=1000)] = []
     """The models that it has loaded."""
+    troubles: Annotated[dict[ModelId, Reason], Field(max_length=1000)] = {}
+    """The models that it cannot render, and why: their jobs are for others."""
     wait_seconds: Annotated[float, Field(ge=0, le=30)] = 20
 
 
@@ -34,6 +46,8 @@ class ProgressRequest(_Request):
     progress: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     note: Annotated[StrictStr, AfterValidator(_note)] | None = None
     """What the engine wants the next attempt to know."""
+    begins: StrictBool = False
+    """Whether the render has only begun, having waited for the one before it."""
 
 
 class FailureRequest(_Request):
@@ -62,6 +76,30 @@ class ShotAnswer(BaseModel):
     """Role to media type."""
 
 
+class NeedsAnswer(BaseModel):
+    """What a machine must have to load a model."""
+
+    gpus: int
+    vram_gb: float
+    ram_gb: float
+
+
+class EntryAnswer(BaseModel):
+    """A model of the worker's lane: what it takes to load it."""
+
+    id: str
+    engine: str
+    options: dict[str, object]
+    constraints: dict[str, object]
+    needs: NeedsAnswer
+
+
+class ModelsAnswer(BaseModel):
+    """Every model of the worker's lane."""
+
+    models: list[EntryAnswer]
+
+
 class ClaimAnswer(BaseModel):
     """A job to render."""
 
@@ -72,6 +110,9 @@ class ClaimAnswer(BaseModel):
     options: dict[str, object]
     shot: ShotAnswer
     deadline_seconds: int
+    needs: NeedsAnswer
+    keep_warm: bool
+    """Whether it stays loaded beside others, where there is room for them."""
 
 
 class GoOnAnswer(BaseModel):

@@ -119,7 +119,7 @@ class Warm:
         """The GPUs with the most memory left, as many as it needs; None: too little is left."""
         count = needs.gpus or int(needs.vram_gb > 0)
         left = {gpu: gpu.vram_bytes - self._taken_bytes(gpu) for gpu in self._machine.gpus}
-        roomy = [gpu for gpu in sorted(left, key=left.__getitem__, reverse=True)][:count]
+        roomy = sorted(left, key=left.__getitem__, reverse=True)[:count]
         fits = len(roomy) == count and all(left[gpu] >= needs.vram_gb * GB for gpu in roomy)
         return roomy if fits else None
 

@@ -46,7 +46,7 @@ class TestOffline:
 
     async def test_while_a_worker_asks(self, yard, play, model, long_since, worker, pass_time):
         async with yard.database.reading() as tx:
-            await tx.run("workers.seen", worker_id=worker.worker_id)
+            await tx.run("workers.seen", worker_id=worker.worker_id, troubles="{}")
         await pass_time(OFFLINE_SECONDS - 1)
         long_since(yard)
         assert not await yard.admission.offline(model)
@@ -65,7 +65,7 @@ class TestOffline:
     async def test_of_another_lane(self, yard, play, model, long_since):
         other = await play.hire("other")
         async with yard.database.reading() as tx:
-            await tx.run("workers.seen", worker_id=other.worker_id)
+            await tx.run("workers.seen", worker_id=other.worker_id, troubles="{}")
         long_since(yard)
         assert await yard.admission.offline(model)
 

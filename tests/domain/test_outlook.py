@@ -12,7 +12,7 @@ LONG = VideoRequest("motion-text-to-video", "a lagoon", "10s", resolution="1080p
 
 async def serve(play, worker) -> None:
     async with play.yard.database.reading() as tx:
-        await tx.run("workers.seen", worker_id=worker.worker_id)
+        await tx.run("workers.seen", worker_id=worker.worker_id, troubles="{}")
 
 
 class TestRemaining:

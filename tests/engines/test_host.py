@@ -14,8 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from squero.confine import kernel_walls
-from squero.engines.host import Host, environment
+from squero.engines.host import Host, Listener
 from squero.engines.messages import Done
+from squero.engines.process import environment
 from squero.shot import (
     BadInput,
     Crashed,
@@ -34,10 +35,6 @@ Rendering = Callable[..., Awaitable[Done]]
 SECRET = "an otter steals the doge's velvet hat"
 
 
-def ignore(share: float) -> None:
-    pass
-
-
 @pytest.fixture
 async def host(plugin: Path, tmp_path: Path) -> AsyncIterator[Host]:
     host = Host("obedient", {"mark": "marked"}, tmp_path, grace_seconds=0.2)
@@ -48,7 +45,7 @@ async def host(plugin: Path, tmp_path: Path) -> AsyncIterator[Host]:
 @pytest.fixture
 def render(host: Host, tmp_path: Path, shot_of: ShotOf) -> Rendering:
     async def run(prompt: str, deadline_seconds: float = 30) -> Done:
-        return await host.render(shot_of(prompt), tmp_path / "out.mp4", ignore, deadline_seconds)
+        return await host.render(shot_of(prompt), tmp_path / "out.mp4", deadline_seconds)
 
     return run
 
@@ -56,7 +53,7 @@ def render(host: Host, tmp_path: Path, shot_of: ShotOf) -> Rendering:
 async def when_it_renders(host: Host, shot: Shot, out: Path) -> "asyncio.Task[Done]":
     """The running task of a render whose engine has told its first progress."""
     told = asyncio.Event()
-    task = asyncio.create_task(host.render(shot, out, lambda _: told.set(), 30))
+    task = asyncio.create_task(host.render(shot, out, 30, Listener(lambda _: told.set())))
     await asyncio.wait_for(told.wait(), 30)
     return task
 
@@ -66,7 +63,9 @@ class TestRender:
         self, host: Host, shot_of: ShotOf, tmp_path: Path
     ) -> None:
         shares: list[float] = []
-        done = await host.render(shot_of("succeed"), tmp_path / "out.mp4", shares.append, 30)
+        done = await host.render(
+            shot_of("succeed"), tmp_path / "out.mp4", 30, Listener(shares.append)
+        )
         assert shares == [0.5]
         assert 0 <= done.seconds < 30
         assert done.peak_bytes > 1_000_000
@@ -91,7 +90,7 @@ class TestRender:
     async def test_one_at_a_time(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
         first = await when_it_renders(host, shot_of("wait"), tmp_path / "a.mp4")
         with pytest.raises(RuntimeError, match="busy"):
-            await host.render(shot_of("succeed"), tmp_path / "b.mp4", ignore, 30)
+            await host.render(shot_of("succeed"), tmp_path / "b.mp4", 30)
         host.stop()
         with pytest.raises(Stopped):
             await first
@@ -126,9 +125,9 @@ class TestRender:
             raise error
 
         with pytest.raises(error):
-            await host.render(shot_of("hang"), tmp_path / "out.mp4", fail, 30)
+            await host.render(shot_of("hang"), tmp_path / "out.mp4", 30, Listener(fail))
         assert host.pid is None
-        await host.render(shot_of("succeed"), tmp_path / "out.mp4", ignore, 30)
+        await host.render(shot_of("succeed"), tmp_path / "out.mp4", 30)
 
 
 class TestFailures:
@@ -220,7 +219,7 @@ class TestNetwork:
     ) -> None:
         host = Host("obedient", {"network": network}, tmp_path)
         try:
-            await host.render(shot_of("dial"), tmp_path / "out.mp4", ignore, 30)
+            await host.render(shot_of("dial"), tmp_path / "out.mp4", 30)
         finally:
             await host.aclose()
         has_filter = "seccomp" in kernel_walls() and platform.machine() in ("x86_64", "aarch64")
@@ -232,7 +231,7 @@ class TestNote:
     async def test_is_heard_at_once(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
         notes: list[str] = []
         shot = shot_of("note", key="job", note="this")
-        await host.render(shot, tmp_path / "out.mp4", ignore, 30, notes.append)
+        await host.render(shot, tmp_path / "out.mp4", 30, Listener(note=notes.append))
         assert notes == ["job after this"]
 
     async def test_settle_reaches_the_engine(
@@ -277,7 +276,7 @@ class TestStop:
         assert host.pid != pid
 
     async def test_while_loading(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
-        task = asyncio.create_task(host.render(shot_of("hang"), tmp_path / "o.mp4", ignore, 30))
+        task = asyncio.create_task(host.render(shot_of("hang"), tmp_path / "o.mp4", 30))
         await asyncio.sleep(0)
         host.stop()
         with pytest.raises(Stopped):
@@ -322,14 +321,14 @@ class TestPrivacy:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from squero.engines.host import Host
+from squero.engines.host import Host, Listener
 from squero.shot import Shot
 
 async def main():
     host = Host("obedient", {}, Path(sys.argv[1]))
     shot = Shot(prompt=sys.argv[2], width=2, height=2, frames=1, fps=1, seed=1)
     tell = lambda share: print(host.pid, flush=True)
-    await host.render(shot, Path(sys.argv[1]) / "out.mp4", tell, 60)
+    await host.render(shot, Path(sys.argv[1]) / "out.mp4", 60, Listener(tell))
 
 asyncio.run(main())
 """

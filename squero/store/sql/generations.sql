@@ -123,10 +123,25 @@ SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
 
 -- name: claim
 -- The waiting account with the least virtual time; its oldest job, of a warm model if it has one.
-WITH share AS (
-    SELECT account_id, virtual_us FROM shares
+-- A worker that cannot render every model names those that it can. What failed at its hands a
+-- minute ago is for another worker, where there is one that can.
+WITH shunned AS MATERIALIZED (
+    SELECT queue_id FROM generations g
+    WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
+      AND progress_at > squero_now() - interval '60 s'
+      AND EXISTS (SELECT FROM workers w
+                  WHERE w.lane = %(lane)s AND w.id <> %(worker_id)s AND w.revoked_at IS NULL
+                    AND w.last_seen_at > squero_now() - interval '60 s'
+                    AND NOT w.troubles ? g.model)
+), share AS (
+    SELECT account_id, virtual_us FROM shares s
     WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
       AND EXISTS (SELECT FROM workers WHERE id = %(worker_id)s AND revoked_at IS NULL)
+      AND (%(models)s::text[] IS NULL AND NOT EXISTS (SELECT FROM shunned) OR EXISTS (
+           SELECT FROM generations g
+           WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.state = 'queued'
+             AND (%(models)s::text[] IS NULL OR g.model = ANY (%(models)s::text[]))
+             AND g.queue_id NOT IN (SELECT queue_id FROM shunned)))
     ORDER BY virtual_us, account_id
     LIMIT 1
     FOR UPDATE
@@ -136,15 +151,18 @@ WITH share AS (
     CROSS JOIN LATERAL (
         SELECT seq FROM generations g
         WHERE g.lane = %(lane)s AND g.account_id = share.account_id AND g.model = model.model
-          AND g.state = 'queued'
+          AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
         ORDER BY seq LIMIT 1
     ) oldest
+    WHERE %(models)s::text[] IS NULL OR model.model = ANY (%(models)s::text[])
     ORDER BY oldest.seq LIMIT 1
 ), job AS (
     SELECT queue_id, account_id, estimate_us
     FROM generations
     WHERE lane = %(lane)s AND account_id = (SELECT account_id FROM share) AND state = 'queued'
       AND seq >= coalesce((SELECT seq FROM warm), 0)
+      AND (%(models)s::text[] IS NULL OR model = ANY (%(models)s::text[]))
+      AND queue_id NOT IN (SELECT queue_id FROM shunned)
     ORDER BY seq
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -168,9 +186,10 @@ RETURNING g.queue_id, g.attempt, g.model, g.resolution, g.width, g.height, g.fra
     g.audio, g.seed, g.prompt, g.note, g.inputs, g.key_day, g.wrapped_key, g.memory_failures;
 
 -- name: renew
--- The answer to a progress report: a row means go on.
+-- The answer to a progress report: a row means go on. A render that had to wait begins only now.
 UPDATE generations
 SET progress = %(progress)s, progress_at = squero_now(), note = coalesce(%(note)s, note),
+    started_at = CASE WHEN %(begins)s AND progress = 0 THEN squero_now() ELSE started_at END,
     lease_until = squero_now() + make_interval(secs => %(lease_seconds)s)
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
   AND state = 'rendering'

@@ -63,13 +63,7 @@ FROM accounts a
 LEFT JOIN shares s ON s.account_id = a.id AND s.lane = %(lane)s
 WHERE a.id = %(account_id)s;
 
--- name: standing
--- What waits in a lane, and whether a worker has lately asked for it or renders for it now: while
--- it renders it does not ask.
-SELECT (SELECT coalesce(sum(queued), 0)::bigint FROM shares
-        WHERE lane = %(lane)s AND (queued > 0 OR running > 0)) AS queued,
-       EXISTS (SELECT FROM shares WHERE lane = %(lane)s AND (queued > 0 OR running > 0)
-               AND running > 0)
-       OR EXISTS (SELECT FROM workers WHERE lane = %(lane)s AND revoked_at IS NULL
-               AND last_seen_at > squero_now() - make_interval(secs => %(offline_seconds)s))
-           AS served;
+-- name: queued
+-- How many jobs wait in a lane.
+SELECT coalesce(sum(queued), 0)::bigint FROM shares
+WHERE lane = %(lane)s AND (queued > 0 OR running > 0);

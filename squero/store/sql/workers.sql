@@ -6,7 +6,7 @@ VALUES (%(name)s, %(lane)s, %(hash)s, %(server)s)
 RETURNING id;
 
 -- name: list
-SELECT id, name, lane, server IS NOT NULL AS own, created_at, last_seen_at, revoked_at,
+SELECT id, name, lane, server IS NOT NULL AS own, created_at, last_seen_at, revoked_at, troubles,
        (SELECT count(*) FROM generations g WHERE g.worker_id = w.id AND g.state = 'rendering')
            AS rendering
 FROM workers w
@@ -40,7 +40,16 @@ SELECT id AS worker_id, lane, server IS NOT NULL AS own, name FROM workers
 WHERE hash = %(hash)s AND revoked_at IS NULL;
 
 -- name: seen
-UPDATE workers SET last_seen_at = squero_now() WHERE id = %(worker_id)s;
+UPDATE workers SET last_seen_at = squero_now(), troubles = %(troubles)s
+WHERE id = %(worker_id)s;
+
+-- name: unable
+-- What each worker cannot render that has lately asked for a lane's work, or is at it: while it
+-- renders it does not ask.
+SELECT ARRAY(SELECT jsonb_object_keys(troubles)) AS models FROM workers w
+WHERE lane = %(lane)s AND revoked_at IS NULL
+  AND (last_seen_at > squero_now() - make_interval(secs => %(offline_seconds)s) OR EXISTS (
+       SELECT FROM generations g WHERE g.worker_id = w.id AND g.state = 'rendering'));
 
 -- name: serving
 -- How many workers have lately asked for the work of a lane, or are at it.
