@@ -87,9 +87,9 @@ def list_all(catalog: Catalog) -> None:
 
 def load(model: Model) -> None:
     """Load a model's engine in a child of its own, say what that took, and end the child."""
-    configure_logs()
     try:
         with _waiting(f"Loading {model.id}"):
+            configure_logs()  # inside: what waits moves out of the way of what is logged
             held = asyncio.run(_load(model))
     except RenderError as failed:
         refuse(f"{model.id}: {failed}.")
