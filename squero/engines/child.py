@@ -91,22 +91,22 @@ class Child:
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stopped: set[int] = set()
         self._told: dict[int, float] = {}
+        self._engine: Engine | None = None
         self._resting: threading.Thread | None = None
 
     def run(self) -> None:
         """Obey commands until the parent closes the pipe."""
         threading.Thread(target=self._listen, daemon=True).start()
-        engine: Engine | None = None
         while True:
             match self._inbox.get():
                 case Load() as command:
-                    engine = self._load(command)
+                    self._engine = self._load(command)
                 case Render() as command:
-                    if engine is None:
+                    if self._engine is None:
                         raise RuntimeError("A render before the engine was loaded")
-                    self._render(engine, command)
+                    self._render(self._engine, command)
                 case Settle() as command:
-                    threading.Thread(target=self._settle, args=(engine, command)).start()
+                    self._settle(command)
 
     def _listen(self) -> None:
         # Standing in the pipe's end is the second line for dying with the parent.
@@ -115,6 +115,8 @@ class Child:
                 command = decode_command(line)
                 if isinstance(command, Stop):
                     self._stopped.add(command.number)
+                elif isinstance(command, Settle) and self._engine is not None:
+                    threading.Thread(target=self._settle, args=(command,)).start()
                 else:
                     self._inbox.put(command)
         finally:
@@ -192,10 +194,10 @@ class Child:
         if stopped:
             raise Stopped("Stopped by the parent")
 
-    def _settle(self, engine: object, command: Settle) -> None:
+    def _settle(self, command: Settle) -> None:
         try:
-            if isinstance(engine, Settles):
-                engine.settle(command.note)
+            if isinstance(self._engine, Settles):
+                self._engine.settle(command.note)
         except Exception as error:
             print(place(error), file=sys.stderr)  # noqa: T201
         self._report(Settled(command.number))

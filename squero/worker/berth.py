@@ -11,8 +11,8 @@ PATIENCE_SECONDS = 10.0
 """How long a job waits for a render that was about to end; then another worker may have it."""
 
 
-class Late(Exception):
-    """The render before did not end when it seemed about to."""
+class Elsewhere(Exception):
+    """Another worker is to have the job; the words say why."""
 
 
 class Berth:
@@ -41,7 +41,7 @@ class Berth:
     async def enter(self, progress: Progress) -> bool:
         """Wait for the berth and take it; whether that took any time.
 
-        Raises Late.
+        Raises Elsewhere when the render that lies there does not end.
         """
         before = self._lies
         try:
@@ -51,7 +51,7 @@ class Berth:
         except TimeoutError:
             if before is not None:
                 before.late = True
-            raise Late from None
+            raise Elsewhere("The render before it is late") from None
         self._waiting.discard(progress)
         self._lies = progress
         return before is not None

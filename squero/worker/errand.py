@@ -11,7 +11,7 @@ import structlog
 from squero.client import ApiError, ClientError, Http
 from squero.engines.host import Listener
 from squero.shot import BadInput, Crashed, DeadlineExceeded, OutOfMemory, RenderError, Stopped
-from squero.worker.berth import Berth, Late
+from squero.worker.berth import Berth, Elsewhere
 from squero.worker.job import Job
 from squero.worker.progress import Progress
 from squero.worker.troubles import Troubles
@@ -67,8 +67,8 @@ class Errand:
         except ClientError as lost:
             log.warning("abandoned", error=type(lost).__name__, **job.words)
             await self._abandon(lost)
-        except Late:
-            log.info("handed back", why="the render before it is late", **job.words)
+        except Elsewhere as why:
+            log.info("handed back", why=str(why), **job.words)
             await self._hand_back()
         except OSError as broken:
             log.error("the scratch folder failed", error=broken.strerror, **job.words)
@@ -92,6 +92,8 @@ class Errand:
         shot = job.shot_of(media)
         progress.note = shot.note
         waited = await self._berth.enter(progress)
+        if job.model in self._troubles.told():  # since it was claimed
+            raise Elsewhere("It failed here too often")
         held = self._held = await self._warm.hold(job)
         # Nothing is awaited between this line and the render, which a stop reaches by the host.
         progress.begin(waited=waited)

@@ -227,6 +227,99 @@ class TestNetwork:
         assert (tmp_path / "out.mp4").read_text().split()[2:] == ["AF_UNIX", *inet]
 
 
+class Painting:
+    """A render that is drawn, and whose rest waits until it is let go on."""
+
+    def __init__(self, host: Host, shot_of: ShotOf, folder: Path) -> None:
+        self._pipe = folder / "pipe"
+        os.mkfifo(self._pipe)
+        self.out = folder / "painted.mp4"
+        self._drawn = asyncio.Event()
+        self._shot = shot_of(f"paint {self._pipe}")
+        self._host = host
+
+    async def drawn(self, deadline_seconds: float = 30) -> "asyncio.Task[Done]":
+        listener = Listener(drawn=self._drawn.set)
+        render = self._host.render(self._shot, self.out, deadline_seconds, listener)
+        task = asyncio.create_task(render)
+        await asyncio.wait_for(self._drawn.wait(), 30)
+        return task
+
+    def go_on(self, how: str) -> None:
+        self._pipe.write_text(how)
+
+
+@pytest.fixture
+def painting(host: Host, shot_of: ShotOf, tmp_path: Path) -> Painting:
+    return Painting(host, shot_of, tmp_path)
+
+
+class TestRest:
+    async def test_goes_on_beside_the_next_render(
+        self, host: Host, painting: Painting, render: Rendering, tmp_path: Path
+    ) -> None:
+        task = await painting.drawn()
+        await render("succeed")
+        assert not task.done()
+        assert not painting.out.exists()
+        painting.go_on("succeed")
+        await task
+        assert painting.out.read_text() == (tmp_path / "out.mp4").read_text()
+
+    @pytest.mark.parametrize(
+        ("how", "error"), [("refuse", BadInput), ("fail", Crashed), ("starve", OutOfMemory)]
+    )
+    async def test_fails_by_itself(
+        self, host: Host, painting: Painting, render: Rendering, how: str, error: type[Exception]
+    ) -> None:
+        task, pid = await painting.drawn(), host.pid
+        painting.go_on(how)
+        with pytest.raises(error):
+            await task
+        await render("succeed")
+        assert host.pid == pid
+
+    async def test_dies_with_the_child(self, host: Host, painting: Painting) -> None:
+        task = await painting.drawn()
+        painting.go_on("die")
+        with pytest.raises(Crashed, match="signal 9"):
+            await task
+
+    async def test_hangs_no_longer_than_its_deadline(
+        self, host: Host, painting: Painting, render: Rendering
+    ) -> None:
+        await host.load()
+        pid = host.pid
+        task = await painting.drawn(deadline_seconds=0.5)
+        with pytest.raises(DeadlineExceeded):
+            await task
+        await render("succeed")
+        assert host.pid != pid
+
+    async def test_does_not_suffer_from_a_stop_of_the_next(
+        self, host: Host, painting: Painting, shot_of: ShotOf, tmp_path: Path
+    ) -> None:
+        rest = await painting.drawn()
+        hanging = await when_it_renders(host, shot_of("hang"), tmp_path / "out.mp4")
+        host.stop()
+        await asyncio.sleep(0.3)  # longer than the grace, after which it would be killed
+        assert not hanging.done()
+        painting.go_on("succeed")
+        await rest
+        with pytest.raises(Stopped):
+            await hanging
+
+    async def test_that_nobody_waits_for_is_no_breach(
+        self, host: Host, painting: Painting, render: Rendering
+    ) -> None:
+        task, pid = await painting.drawn(), host.pid
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        painting.go_on("succeed")
+        await render("succeed")
+        assert host.pid == pid
+
+
 class TestNote:
     async def test_is_heard_at_once(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
         notes: list[str] = []
@@ -244,6 +337,17 @@ class TestNote:
         await host.settle("two")
         assert (tmp_path / "settled").read_text() == "one\ntwo\n"
         assert host.pid == pid
+
+    async def test_settle_beside_a_render(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path
+    ) -> None:
+        task = await when_it_renders(host, shot_of("wait"), tmp_path / "out.mp4")
+        await host.settle("one")
+        assert (tmp_path / "settled").read_text() == "one\n"
+        assert not task.done()
+        host.stop()
+        with pytest.raises(Stopped):
+            await task
 
     async def test_settle_finds_a_fresh_child(self, host: Host, tmp_path: Path) -> None:
         await host.settle("one")
@@ -386,6 +490,15 @@ class open_pidfd:  # noqa: N801
 
 def assert_matches(text: str, pattern: str) -> None:
     assert text == pattern or re.fullmatch(pattern, text), text
+
+
+def test_a_child_sees_the_gpus_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert environment(tmp_path)["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+    given = environment(tmp_path, gpus=["GPU-a", "GPU-b"])
+    assert given["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
 
 
 def test_keys_of_upstreams_are_for_engines_that_have_some(

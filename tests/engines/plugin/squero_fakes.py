@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from squero.engines import Tell
+from squero.engines import Rest, Tell
 from squero.shot import BadInput, OutOfMemory, Shot, UpstreamFailed
 
 
@@ -24,14 +24,36 @@ class Obedient:
     def load(self) -> None:
         self.loads += 1
 
-    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
+    def render(self, shot: Shot, out: Path, tell: Tell) -> Rest | None:
         print("a print of the engine")
         tell(0.5)
-        getattr(self, shot.prompt.split()[0])(shot, tell)
-        out.write_text(f"{os.getpid()} {self.loads} {self.mark}")
+        rest = getattr(self, shot.prompt.split()[0])(shot, tell)
+
+        def write() -> None:
+            if rest:
+                rest()
+            out.write_text(f"{os.getpid()} {self.loads} {self.mark}")
+
+        if rest:
+            return write
+        write()
+        return None
 
     def succeed(self, shot: Shot, tell: Tell) -> None:
         pass
+
+    def hold(self, shot: Shot, tell: Tell) -> None:
+        # Until somebody writes into the pipe, whose path is in the prompt.
+        Path(shot.prompt.split()[1]).read_text()
+
+    def paint(self, shot: Shot, tell: Tell) -> Rest:
+        # The rest waits until somebody writes into the pipe, whose path is in the prompt.
+        pipe = Path(shot.prompt.split()[1])
+
+        def rest() -> None:
+            getattr(self, pipe.read_text())(shot, tell)
+
+        return rest
 
     def die(self, shot: Shot, tell: Tell) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

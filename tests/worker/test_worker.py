@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,13 +13,13 @@ import structlog
 from squero import worker as module
 from squero.client import Backoff, Http
 from squero.engines.machine import Machine
-from squero.worker import TokenRefused, Worker, errand
+from squero.worker import TokenRefused, Worker, berth, errand
 from squero.worker.errand import Errand
 
 pytestmark = pytest.mark.anyio
 
 QUEUE_ID = "123e4567-e89b-12d3-a456-426614174000"
-JOB = f"/worker/v1/jobs/{QUEUE_ID}/2"
+JOB = f"/worker/v1/jobs/{QUEUE_ID}/"
 QUICK = Backoff(tries=50, total_seconds=60, first_seconds=0.001, cap_seconds=0.002)
 
 Answer = httpx.Response | Exception
@@ -36,6 +37,7 @@ class Yard:
         self.note: str | None = None
         self.inputs: dict[str, str] = {}
         self.models: list[object] = []
+        self.jobs = 1
         self.heard: list[tuple[str, bytes]] = []
         self.happened: dict[str, asyncio.Event] = {}
         self.gates: dict[str, asyncio.Event] = {}
@@ -49,11 +51,11 @@ class Yard:
         self.claims: list[Answer] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    def claimed(self) -> httpx.Response:
+    def claimed(self, attempt: int) -> httpx.Response:
         return answer(
             200,
             queue_id=QUEUE_ID,
-            attempt=2,
+            attempt=attempt,
             model="fake",
             engine="obedient",
             options={},
@@ -76,7 +78,7 @@ class Yard:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
-        call = path[len(JOB) + 1 :] if path.startswith(JOB) else path.removeprefix("/worker/v1/")
+        call = path[len(JOB) + 2 :] if path.startswith(JOB) else path.removeprefix("/worker/v1/")
         self.heard.append((call, await request.aread()))
         self.event(call).set()
         if call in self.gates:
@@ -93,8 +95,8 @@ class Yard:
         return httpx.Response(step.status_code, headers=step.headers, stream=body)
 
     async def _claim(self) -> httpx.Response:
-        if len(self.calls("claim")) == 1:
-            return self.claimed()
+        if len(self.calls("claim")) <= self.jobs:
+            return self.claimed(1 + len(self.calls("claim")))
         self.event("claimed again").set()
         if self.claims and isinstance(self.claims[0], httpx.Response):
             return self.claims[0]
@@ -122,7 +124,7 @@ def engines(server: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
         server.event("over").set()
 
     monkeypatch.setattr(Errand, "run", run)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "engines" / "plugin"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines" / "plugin"))
     monkeypatch.setattr(errand, "PROGRESS_SECONDS", 0.02)
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
 
@@ -198,6 +200,83 @@ class TestRender:
         run()
         await seen(server, "over")
         assert json.loads(server.calls("failure")[0])["kind"] == "crash"
+
+
+class TestAhead:
+    async def test_renders_while_a_result_goes_out(self, server: Yard, run: Run) -> None:
+        server.jobs = 2
+        server.gates["result"] = asyncio.Event()
+        run()
+        async with asyncio.timeout(30):
+            while len(server.calls("result")) < 2:
+                server.event("result").clear()
+                await server.event("result").wait()
+        assert not server.event("over").is_set()
+
+    async def test_a_render_that_waited_begins_late(
+        self, server: Yard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(errand, "PROGRESS_SECONDS", 30.0)
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        server.jobs, server.prompt = 2, f"hold {pipe}"
+        server.inputs = {"image": "image/jpeg"}
+        run()
+        async with asyncio.timeout(30):
+            while len(server.calls("inputs/image")) < 2:
+                server.event("inputs/image").clear()
+                await server.event("inputs/image").wait()
+        assert not server.calls("progress")
+        await asyncio.to_thread(pipe.write_text, "go")
+        await seen(server, "progress")
+        assert json.loads(server.calls("progress")[0])["begins"] is True
+        await asyncio.to_thread(pipe.write_text, "go")
+
+    async def test_a_late_render_lets_others_have_the_next_job(
+        self, server: Yard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(berth, "PATIENCE_SECONDS", 0.01)
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        server.jobs, server.prompt = 2, f"hold {pipe}"
+        run()
+        await seen(server, "hand-back")
+        assert len(server.calls("claim")) == 2
+        await asyncio.to_thread(pipe.write_text, "go")
+        await seen(server, "result")
+
+    async def test_what_is_in_hand_is_handed_back(
+        self, server: Yard, run: Run, tmp_path: Path
+    ) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        server.jobs, server.prompt = 2, f"hold {pipe}"
+        server.inputs = {"image": "image/jpeg"}
+        task = run()
+        async with asyncio.timeout(30):
+            while len(server.calls("inputs/image")) < 2:
+                server.event("inputs/image").clear()
+                await server.event("inputs/image").wait()
+        task.cancel()
+        await asyncio.wait({task}, timeout=30)
+        assert len(server.calls("hand-back")) == 2
+        assert not server.calls("failure")
+
+
+class TestOut:
+    async def test_after_three_failures(self, server: Yard, run: Run) -> None:
+        server.jobs, server.prompt = 4, "fail"
+        server.models = [
+            {"id": "fake", "engine": "motion", "options": {}, "constraints": {}, "needs": {}}
+        ]
+        run()
+        await seen(server, "claim")
+        async with asyncio.timeout(60):
+            while not json.loads(server.calls("claim")[-1])["troubles"]:
+                server.event("claim").clear()
+                await server.event("claim").wait()
+        assert len(server.calls("failure")) == 3
+        assert len(server.calls("hand-back")) == len(server.calls("claim")) - 4
 
 
 class TestNote:

@@ -1,0 +1,101 @@
+"""What a worker keeps away from, and for how long."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+
+from squero.client import Http
+from squero.worker import troubles as module
+from squero.worker.troubles import OUT_SECONDS, Troubles
+
+pytestmark = pytest.mark.anyio
+
+MODELS = [
+    {"id": "one", "engine": "motion", "options": {}, "constraints": {}, "needs": {}},
+    {"id": "two", "engine": "motion", "options": {}, "constraints": {}, "needs": {}},
+    {"id": "far", "engine": "nowhere", "options": {}, "constraints": {}, "needs": {}},
+    {"id": "large", "engine": "obedient", "options": {}, "constraints": {}, "needs": {"gpus": 99}},
+    {"id": "able", "engine": "obedient", "options": {}, "constraints": {}, "needs": {}},
+]
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines" / "plugin"))
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+async def troubles(clock: Clock) -> AsyncIterator[Troubles]:
+    models = httpx.MockTransport(lambda _: httpx.Response(200, json={"models": MODELS}))
+    async with Http("http://127.0.0.1:1", "token", transport=models) as http:
+        troubles = Troubles(http)
+        await troubles.look()
+        yield troubles
+
+
+class TestLook:
+    async def test_names_what_cannot_be_loaded(self, troubles: Troubles) -> None:
+        told = troubles.told()
+        assert sorted(told) == ["far", "large"]
+        assert "'nowhere'" in told["far"]
+        assert "99 GPUs" in told["large"]
+
+    async def test_the_server_is_away(self, clock: Clock) -> None:
+        away = httpx.MockTransport(lambda _: httpx.Response(503))
+        async with Http("http://127.0.0.1:1", "token", transport=away) as http:
+            troubles = Troubles(http)
+            await troubles.look()
+        assert troubles.told() == {}
+
+
+class TestFailures:
+    async def test_three_of_one_model(self, troubles: Troubles) -> None:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assert "one" not in troubles.told()
+                troubles.failed("one")
+        assert "one" in troubles.told()
+        assert "two" not in troubles.told()
+        assert [line["event"] for line in logs] == ["takes itself out"]
+
+    async def test_three_in_a_row_of_several(self, troubles: Troubles) -> None:
+        for model in ("one", "two", "one"):
+            troubles.failed(model)
+        assert sorted(troubles.told()) == ["able", "far", "large", "one", "two"]
+
+    async def test_a_success_between(self, troubles: Troubles) -> None:
+        troubles.failed("one")
+        troubles.failed("two")
+        troubles.succeeded()
+        troubles.failed("one")
+        assert "one" not in troubles.told()
+
+    async def test_comes_back_and_leaves_again_after_one_more(
+        self, troubles: Troubles, clock: Clock
+    ) -> None:
+        for model in ("one", "two", "one"):
+            troubles.failed(model)
+        clock.now += OUT_SECONDS
+        assert sorted(troubles.told()) == ["far", "large"]
+        troubles.failed("two")
+        assert len(troubles.told()) == len(MODELS)
+
+    async def test_another_model_is_not_to_blame_for_the_one_that_is_out(
+        self, troubles: Troubles
+    ) -> None:
+        for model in ("one", "one", "one", "two"):
+            troubles.failed(model)
+        assert "two" not in troubles.told()
