@@ -107,6 +107,20 @@ def models(home: Home = None) -> None:
 
 
 @app.command()
+def engines(
+    load: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Load this model's, say what it took, and end it."),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Show what is installed, and which models this machine can load."""
+    from squero.cli.engines import run
+
+    run(home, load)
+
+
+@app.command()
 def migrate(home: Home = None) -> None:
     """Bring the database's schema up to date."""
     from squero.cli import admin

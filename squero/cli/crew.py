@@ -14,11 +14,13 @@ from psycopg_pool import PoolTimeout
 
 from squero.domain import attempt, keys
 from squero.domain.yard import Yard
+from squero.engines import machine
 
 log = structlog.get_logger(__name__)
 
 _FAREWELL_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
+_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def server_id(home: Path) -> UUID:
@@ -39,7 +41,11 @@ def server_id(home: Path) -> UUID:
 @contextlib.asynccontextmanager
 async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[None]:
     """Workers that serve the API at this URL; when it ends they hand back what they render."""
-    tasks = [asyncio.create_task(_keep(yard, server, url, number)) for number in range(count)]
+    gpus = await asyncio.to_thread(share_gpus, count)
+    tasks = [
+        asyncio.create_task(_keep(yard, server, url, number, share))
+        for number, share in enumerate(gpus)
+    ]
     try:
         yield
     finally:
@@ -48,12 +54,30 @@ async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(yard: Yard, server: UUID, url: str, number: int) -> None:
+def share_gpus(count: int) -> list[str | None]:
+    """What CUDA_VISIBLE_DEVICES says to each of so many workers; None: what it says to us.
+
+    The GPUs go round: worker k of n gets k, k + n, …; workers without one of their own share.
+    """
+    named = os.environ.get(_GPUS)
+    if count < 2:
+        return [None] * count
+    if named is None:
+        # Not by number: CUDA counts from the fastest, the driver by the bus.
+        gpus = [gpu.uuid for gpu in machine.look().gpus]
+    else:
+        gpus = [name.strip() for name in named.split(",") if name.strip()]
+    if len(gpus) < 2:
+        return [None] * count
+    return [",".join(gpus[number % len(gpus) :: count]) for number in range(count)]
+
+
+async def _keep(yard: Yard, server: UUID, url: str, number: int, gpus: str | None) -> None:
     """One worker after another; each has a token of its own, which dies with it."""
     while True:
         try:
             async with _token(yard, server, f"own {number}") as token:
-                log.warning("a worker ended", code=await _run(url, token))
+                log.warning("a worker ended", code=await _run(url, token, gpus))
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)
         await asyncio.sleep(_AGAIN_SECONDS)
@@ -71,12 +95,12 @@ async def _token(yard: Yard, server: UUID, name: str) -> AsyncIterator[str]:
         await attempt.release_own(yard, server, worker_id)
 
 
-async def _run(url: str, token: str) -> int:
+async def _run(url: str, token: str, gpus: str | None) -> int:
     """The exit status of one worker's process, which is told to stop when this is cancelled."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "squero", "worker", "--server", url),
         stdin=asyncio.subprocess.DEVNULL,
-        env=_environment(token),
+        env=_environment(token, gpus),
         # Ctrl-C in a terminal is for the server, which tells its workers when it is ready to.
         start_new_session=True,
     )
@@ -92,8 +116,8 @@ async def _run(url: str, token: str) -> int:
                 await process.wait()
 
 
-def _environment(token: str) -> dict[str, str]:
+def _environment(token: str, gpus: str | None) -> dict[str, str]:
     """Ours without our settings: neither the database nor the secret is a worker's business."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("SQUERO_")}
     told = {"SQUERO_WORKER_TOKEN": token, "SQUERO_WORKER_PARENT": str(os.getpid())}
-    return own | told
+    return own | told | ({} if gpus is None else {_GPUS: gpus})

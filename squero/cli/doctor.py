@@ -5,16 +5,10 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
 
 import httpx
 from psycopg import AsyncConnection
@@ -24,11 +18,10 @@ from pydantic import SecretStr, ValidationError
 
 from squero import bubblewrap
 from squero.app import load_catalog
+from squero.cli import doctor_engines as engines
+from squero.cli.findings import Finding, Grade
 from squero.confine import Protection
 from squero.domain.catalog import CatalogError
-from squero.engines import GROUP, reference
-from squero.engines.process import environment
-from squero.engines.scratch import default_parent
 from squero.media import look
 from squero.media.keyring import SecretRefused, load_secret
 from squero.sandbox import Sandbox, SandboxDied
@@ -37,45 +30,11 @@ from squero.store import programs
 from squero.store.db import Tx
 from squero.store.migrate import pending
 
-Grade = Literal["ok", "note", "broken"]
-
 PORT = 8800
-MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 ROOM_BYTES = 2 << 30
 DAY_SECONDS = 86_400
 OPEN_FILES = 8192
 ANSWER_SECONDS = 2.0
-PROBE_SECONDS = 20.0
-
-PROBE = """
-import sys, tempfile
-from pathlib import Path
-from squero.engines import find
-from squero.shot import Shot
-with tempfile.TemporaryDirectory() as folder:
-    out = Path(folder, "probe.mp4")
-    engine = find("motion", {})
-    engine.load()
-    engine.render(Shot("probe", 64, 64, 2, 24, 1), out, lambda share: None)
-    print(out.stat().st_size)
-"""
-"""A render in a process of its own: nothing that serves imports an engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one look found; only "broken" keeps Squero from working."""
-
-    subject: str
-    grade: Grade
-    says: str
-    mend: str = ""
-
-    @property
-    def line(self) -> str:
-        """As it is printed."""
-        mend = f" Mend: {self.mend}" if self.mend else ""
-        return f"{self.grade:<7} {self.subject}: {self.says}{mend}"
 
 
 def run(home: Path | None) -> None:
@@ -95,8 +54,8 @@ async def examine(home: Path | None) -> list[Finding]:
     try:
         settings = Settings() if home is None else Settings(home=home)
     except (ValidationError, ValueError, OSError) as wrong:
-        found = [_python(), _unusable(wrong), await _sandbox(), _engine(), _scratch()]
-        return [*found, _files(), _clock()]
+        found = [_python(), _unusable(wrong), await _sandbox(), engines.probe(), engines.room()]
+        return [*found, engines.equipment(), engines.limits(), _files(), _clock()]
     return [
         _python(),
         *await asyncio.gather(
@@ -105,11 +64,14 @@ async def examine(home: Path | None) -> list[Finding]:
             asyncio.to_thread(_programs, settings),
             _database(settings),
             _sandbox(),
-            asyncio.to_thread(_engine),
-            asyncio.to_thread(_scratch),
+            asyncio.to_thread(engines.probe),
+            asyncio.to_thread(engines.room),
+            asyncio.to_thread(engines.equipment),
+            asyncio.to_thread(engines.limits),
             asyncio.to_thread(_catalog, settings),
             _server(),
         ),
+        *await engines.models(settings),
         _proxies(settings),
         _files(),
         _clock(),
@@ -260,36 +222,6 @@ def _protection(found: Protection) -> Finding:
     return Finding("sandbox", "ok", there)
 
 
-def _engine() -> Finding:
-    names = sorted({point.name for point in entry_points(group=GROUP)})
-    with tempfile.TemporaryDirectory(prefix="squero-doctor-") as folder:
-        try:
-            done = subprocess.run(
-                (sys.executable, "-P", "-c", PROBE),
-                capture_output=True,
-                text=True,
-                timeout=PROBE_SECONDS,
-                env=environment(Path(folder)),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            says = f"`motion` renders nothing in {PROBE_SECONDS:.0f} s."
-            return Finding("engines", "broken", says, "is this machine overloaded?")
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        return Finding("engines", "broken", f"`motion` does not render: {why}", "install anew.")
-    return Finding("engines", "ok", f"{', '.join(names)}; `motion` renders")
-
-
-def _scratch() -> Finding:
-    parent = default_parent()
-    free = shutil.disk_usage(parent).free / 1e9
-    if parent == MEMORY:
-        return Finding("scratch", "ok", f"{parent}, {free:.1f} GB free")
-    says = f"{MEMORY} has no room: workers keep a render's files in {parent} while it lasts."
-    return Finding("scratch", "note", says, f"give {MEMORY} 1 GiB or more (docker: --shm-size=1g).")
-
-
 def _files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,}"
@@ -305,16 +237,6 @@ def _catalog(settings: Settings) -> Finding:
         models = load_catalog(settings).models
     except (CatalogError, OSError) as wrong:
         return Finding("catalogue", "broken", f"{wrong}.", "correct or remove this file.")
-    lacking = {}
-    for model in models.values():
-        try:
-            reference(model.engine)
-        except LookupError:
-            lacking[model.id] = model.engine
-    if lacking:
-        says = ", ".join(f"{model} asks for the engine `{name}`" for model, name in lacking.items())
-        mend = "not installed here: install it, or on the workers that serve these models."
-        return Finding("catalogue", "note", f"{says}.", mend)
     return Finding("catalogue", "ok", f"{len(models)} models")
 
 

@@ -223,6 +223,11 @@ def load(*folders: Path, options: EngineOptions = MappingProxyType({})) -> Catal
     return Catalog(_equipped(model, options) for model in models.values())
 
 
+def files(folder: Path) -> dict[str, Path]:
+    """By model, the file with the entry that `load` takes from this folder; raises CatalogError."""
+    return {model.id: path for path in sorted(folder.glob("*.toml")) for model in _entries(path)}
+
+
 def _equipped(model: Model, options: EngineOptions) -> Model:
     given = options.get(model.engine, {})
     return model.model_copy(update={"options": {**given, **model.options}})

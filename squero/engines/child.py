@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from squero.engines import Engine, Rest, Settles, build, network
+from squero.engines import Engine, Rest, Settles, build, memory, network
 from squero.engines.messages import (
     COMMAND_BYTES,
     WORDS,
@@ -228,6 +228,7 @@ def quieten() -> None:
 def main() -> None:
     """Serve one engine until the parent goes."""
     die_with_parent(int(sys.argv[1]))
+    memory.volunteer()
     os.umask(0o077)
     limit(resource.RLIMIT_CORE, 0)
     quieten()

@@ -56,12 +56,14 @@ class Listener:
 
 DEAF = Listener()
 
+
 class Host:
     """An engine, by its name in the entry points, that renders one shot at a time.
 
     `scratch` is where the child works and keeps its temporary files. `load_seconds` is how long
     an engine may take to load, which does not count against a render's deadline. `gpus` are the
-    ones that the child may see, by their UUIDs; none named, all that the worker may.
+    ones that the child may see, by their UUIDs; none named, all that the worker may. Where control
+    groups are at hand, the child takes no more main memory than `most_bytes`.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Host:
         scratch: Path,
         *,
         gpus: Sequence[str] = (),
+        most_bytes: int | None = None,
         grace_seconds: float = 2.0,
         load_seconds: float = 900.0,
     ) -> None:
         self._load = Load(reference(engine), dict(options))
         self._scratch = scratch
         self._gpus = gpus
+        self._most_bytes = most_bytes
         self._grace_seconds = grace_seconds
         self._load_seconds = load_seconds
         self._confidences = Confidences()
@@ -201,7 +205,9 @@ class Host:
         if self._child is None:
             remote = "upstreams" in self._load.options
             environ = environment(self._scratch, upstreams=remote, gpus=self._gpus)
-            self._child = await Process.start(self._scratch, self._confidences, environ)
+            self._child = await Process.start(
+                self._scratch, self._confidences, environ, self._most_bytes
+            )
             box = self._child.open(LOADING)
             self._child.send(self._load)
             async with Limit(self._load_seconds).kept():

@@ -4,18 +4,20 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from squero.engines import memory
 from squero.needs import Needs
 
 GB = 1_000_000_000
 SMI_SECONDS = 10.0
 """A driver that nothing keeps awake takes some seconds to answer."""
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUP = Path("/proc/self/cgroup")
+RESULT_BYTES = 4 << 30
+"""A result lies in memory until it is sent, and counts as the engine's."""
 
 _SLICE = re.compile(r"\bMIG \S*?\.(\d+)gb\S*\s.*UUID: (MIG-[^)]+)\)")
 
@@ -36,6 +38,13 @@ class Machine:
     gpus: tuple[Gpu, ...]
     ram_bytes: int
 
+    @property
+    def words(self) -> str:
+        """What there is, for people."""
+        sizes = ", ".join(f"{gpu.vram_bytes / GB:.1f} GB" for gpu in self.gpus)
+        gpus = f"GPUs of {sizes}" if sizes else "no GPU that CUDA sees"
+        return f"{gpus}; {self.ram_bytes / GB:.1f} GB of RAM"
+
     def lacks(self, needs: Needs) -> str | None:
         """What a model with these needs does not find here, in a sentence; None: nothing."""
         wanted = needs.gpus or int(needs.vram_gb > 0)
@@ -49,6 +58,15 @@ class Machine:
             return f"It needs {needs.ram_gb:g} GB of RAM and there are {self.ram_bytes / GB:.1f}"
         return None
 
+    def most_bytes(self, needs: Needs) -> int | None:
+        """The most main memory that an engine may take here; None when it declares nothing.
+
+        What it declares is what it needs, not where it stops: half as much again, and a result.
+        """
+        if not needs.ram_gb:
+            return None
+        return min(int(1.5 * needs.ram_gb * GB) + RESULT_BYTES, self.ram_bytes * 15 // 16)
+
 
 def look() -> Machine:
     """What there is, as `nvidia-smi` and the kernel tell it; takes a second, and blocks."""
@@ -58,6 +76,28 @@ def look() -> Machine:
         slices = _slices() if gpus and "MIG-" in named else ()
         gpus = tuple(_named(named, [*gpus, *slices]))
     return Machine(gpus, ram_bytes)
+
+
+def vram_bytes(pid: int) -> int:
+    """What a process holds of GPUs' memory; 0 where the driver does not tell."""
+    found = 0
+    for line in _smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"):
+        match [cell.strip() for cell in line.split(",")]:
+            case [held_by, mib] if held_by == str(pid) and mib.isdecimal():
+                found += int(mib) << 20
+    return found
+
+
+def peak_bytes(pid: int) -> int:
+    """The most of main memory that a process has ever held; elsewhere than on Linux, holds now."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    with suppress(psutil.Error):
+        held: int = psutil.Process(pid).memory_info().rss
+        return held
+    return 0
 
 
 def _gpus(ram_bytes: int) -> Iterator[Gpu]:
@@ -109,18 +149,8 @@ def _ram_bytes() -> int:
 
 def _limits() -> Iterator[int]:
     """What control groups allow: the one that this process is in, and those above it."""
-    try:
-        lines = OWN_GROUP.read_text().splitlines()
-    except OSError:
-        return
-    for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::/")):
-        group = GROUPS / path
-        for folder in (group, *group.parents):
-            if not folder.is_relative_to(GROUPS):
-                return
-            try:
-                most = (folder / "memory.max").read_text().strip()
-            except OSError:
-                continue
-            if most.isdecimal():
-                yield int(most)
+    group = memory.own_group()
+    for folder in () if group is None else (group, *group.parents):
+        if folder.is_relative_to(memory.GROUPS):
+            with suppress(OSError, ValueError):  # there is no file, or "max" in it
+                yield int((folder / "memory.max").read_text())

@@ -14,14 +14,18 @@ from pathlib import Path
 
 import structlog
 
+from squero.engines import memory
 from squero.engines.messages import REPORT_BYTES, Command, Garbled, Report, decode_report, encode
 from squero.engines.privacy import Confidences
-from squero.shot import Crashed
+from squero.shot import Crashed, OutOfMemory
 
 log = structlog.get_logger(__name__)
 
 LOADING = 0
 """The number of the box for what is said of the loading."""
+
+End = Crashed | OutOfMemory
+"""Why a child reports nothing any more."""
 
 LINE_BYTES = 64 * 1024
 LOGGED_CHARACTERS = 500
@@ -48,16 +52,16 @@ class Box:
     """What the child reports of one number, in order."""
 
     def __init__(self) -> None:
-        self._reports: asyncio.Queue[Report | Crashed] = asyncio.Queue()
+        self._reports: asyncio.Queue[Report | End] = asyncio.Queue()
 
-    def put(self, report: Report | Crashed) -> None:
+    def put(self, report: Report | End) -> None:
         """Add a report, or why there will be none any more."""
         self._reports.put_nowait(report)
 
     async def report(self) -> Report:
-        """The next report; raises Crashed when there will be none."""
+        """The next report; raises Crashed, OutOfMemory when there will be none."""
         report = await self._reports.get()
-        if isinstance(report, Crashed):
+        if isinstance(report, End):
             raise report
         return report
 
@@ -65,19 +69,32 @@ class Box:
 class Process:
     """One running child: its process, its pipes, and what it writes to standard error."""
 
-    def __init__(self, process: asyncio.subprocess.Process, confidences: Confidences) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        confidences: Confidences,
+        group: memory.Group | None = None,
+    ) -> None:
         self._process = process
         self._confidences = confidences
+        self._group = group
         self._boxes: dict[int, Box] = {}
         self._left: set[int] = set()
-        self._crash: Crashed | None = None
+        self._end: End | None = None
         self._tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._read())}
 
     @classmethod
     async def start(
-        cls, scratch: Path, confidences: Confidences, environ: Mapping[str, str]
+        cls,
+        scratch: Path,
+        confidences: Confidences,
+        environ: Mapping[str, str],
+        most_bytes: int | None = None,
     ) -> "Process":
-        """A child that works in this folder, with this environment."""
+        """A child that works in this folder, with this environment.
+
+        Where control groups are at hand it takes no more main memory than `most_bytes`.
+        """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "squero.engines.child", str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
@@ -88,7 +105,12 @@ class Process:
             env=environ,
             start_new_session=True,
         )
-        return cls(process, confidences)
+        group = None
+        try:
+            group = memory.enclose(process.pid, most_bytes) if most_bytes else None
+        except OSError as error:
+            log.warning("an engine's memory is not limited", pid=process.pid, error=error.strerror)
+        return cls(process, confidences, group)
 
     @property
     def pid(self) -> int:
@@ -98,7 +120,7 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether its end has not been seen yet."""
-        return self._process.returncode is None and self._crash is None
+        return self._process.returncode is None and self._end is None
 
     def send(self, command: Command) -> None:
         """Send a command; a child that is gone is noticed by the next report."""
@@ -108,8 +130,8 @@ class Process:
     def open(self, number: int) -> Box:
         """The box for what is reported of this number, to be closed or left."""
         box = self._boxes[number] = Box()
-        if self._crash is not None:
-            box.put(self._crash)
+        if self._end is not None:
+            box.put(self._end)
         return box
 
     def close(self, number: int) -> None:
@@ -137,6 +159,14 @@ class Process:
         for task in late:
             task.cancel()
         await self._ending()
+        if self._group is not None:
+            self._group.close()
+
+    async def _death(self) -> End:
+        ending = await self._ending()
+        if self._group is not None and self._group.overflowed:
+            return OutOfMemory("The engine took far more memory than its entry declares")
+        return Crashed(f"The engine's process ended ({ending})")
 
     async def _ending(self) -> str:
         try:
@@ -150,10 +180,10 @@ class Process:
             while True:
                 self._sort(await self._report())
                 await asyncio.sleep(0)  # whoever listens keeps up with a child that says much
-        except Crashed as crash:
-            self._crash = crash
+        except (Crashed, OutOfMemory) as end:
+            self._end = end
             for box in self._boxes.values():
-                box.put(crash)
+                box.put(end)
 
     def _sort(self, report: Report) -> None:
         number = getattr(report, "number", LOADING)
@@ -167,7 +197,7 @@ class Process:
         try:
             line = await self._process.stdout.readline()
             if not line:
-                raise Crashed(f"The engine's process ended ({await self._ending()})")
+                raise await self._death()
             if len(line) > REPORT_BYTES:
                 raise Garbled("Too long")
             return decode_report(line)

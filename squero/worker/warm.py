@@ -93,7 +93,13 @@ class Warm:
             await self._dismiss(self._loaded[0])
         gpus = self._place(job.needs) or ()
         try:
-            host = Host(job.engine, job.options, self._folder, gpus=[gpu.uuid for gpu in gpus])
+            host = Host(
+                job.engine,
+                job.options,
+                self._folder,
+                gpus=[gpu.uuid for gpu in gpus],
+                most_bytes=self._machine.most_bytes(job.needs),
+            )
         except LookupError as unknown:
             raise Crashed(str(unknown)) from None
         return Loaded(job.engine, job.options, job.needs, host, gpus)

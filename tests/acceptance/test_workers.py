@@ -14,6 +14,8 @@ from .conftest import (
     Server,
     Start,
     assert_books,
+    command_line,
+    family,
     probe,
     squero,
     until,
@@ -130,3 +132,21 @@ def test_a_job_that_kills_its_child_three_times(start: Start, tmp_path: Path) ->
     customer.queue("die of this", model="dying")  # the five dollars are back
     until("it failed", lambda: len(server.said("failed", kind="crash")) == 6)
     assert_books(home, "0")
+
+
+def test_own_workers_share_the_gpus_out(start: Start, tmp_path: Path) -> None:
+    """Of three GPUs, as the driver's program tells, one of two workers gets two."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '0, GPU-a, 8\\n1, GPU-b, 8\\n2, GPU-c, 8\\n'\n")
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    server = start(Server, tmp_path / "home", "--workers", "2", env={"PATH": path})
+
+    def seen() -> list[str]:
+        workers = [pid for pid in family(server.pid) if "squero worker" in command_line(pid)]
+        told = [Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in workers]
+        return sorted(one for each in told for one in each if one.startswith("CUDA_"))
+
+    shares = until("two workers", lambda: len(seen()) == 2 and seen())
+    assert shares == ["CUDA_VISIBLE_DEVICES=GPU-a,GPU-c", "CUDA_VISIBLE_DEVICES=GPU-b"]

@@ -1,11 +1,11 @@
-"""By what a server knows its own workers again."""
+"""By what a server knows its own workers again, and which GPUs each of them gets."""
 
 import stat
 from pathlib import Path
 
 import pytest
 
-from squero.cli.crew import server_id
+from squero.cli.crew import server_id, share_gpus
 
 
 def test_is_drawn_once_for_each_home(tmp_path: Path) -> None:
@@ -24,3 +24,48 @@ def test_is_drawn_again_when_it_was_spoiled(tmp_path: Path, left: str) -> None:
     (tmp_path / "server").write_text(left)
     drawn = server_id(tmp_path)
     assert server_id(tmp_path) == drawn
+
+
+class TestShareGpus:
+    @pytest.fixture(autouse=True)
+    def machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One of four GPUs, as its driver's program tells."""
+        program = tmp_path / "nvidia-smi"
+        rows = "".join(f"{number}, GPU-{name}, 24564\n" for number, name in enumerate("abcd"))
+        program.write_text(f"#!/bin/sh\nprintf '{rows}'\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    @pytest.mark.parametrize(
+        ("count", "shares"),
+        [
+            (0, []),
+            (1, [None]),
+            (2, ["GPU-a,GPU-c", "GPU-b,GPU-d"]),
+            (3, ["GPU-a,GPU-d", "GPU-b", "GPU-c"]),
+            (4, ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]),
+            (6, ["GPU-a", "GPU-b", "GPU-c", "GPU-d", "GPU-a", "GPU-b"]),
+        ],
+    )
+    def test_of_a_machine(self, count: int, shares: list[str | None]) -> None:
+        assert share_gpus(count) == shares
+
+    @pytest.mark.parametrize(
+        ("named", "shares"),
+        [
+            ("3, GPU-b,1", ["3,1", "GPU-b"]),
+            ("2", [None, None]),
+            ("-1", [None, None]),
+            ("", [None, None]),
+        ],
+    )
+    def test_of_those_that_the_operator_named(
+        self, monkeypatch: pytest.MonkeyPatch, named: str, shares: list[str | None]
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert share_gpus(2) == shares
+
+    def test_of_a_machine_without(self, tmp_path: Path) -> None:
+        (tmp_path / "nvidia-smi").unlink()
+        assert share_gpus(2) == [None, None]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from squero import sandbox
-from squero.cli.doctor import Finding
+from squero.cli import doctor_engines
+from squero.cli.findings import Finding
 from squero.confine import Protection
 from squero.store import embedded
 from squero.store.migrate import migrate
@@ -25,7 +26,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of nobody's, a probe that renders nothing, and a port that nobody listens on."""
     for name in ("SQUERO_HOME", "SQUERO_DATABASE_URL", "SQUERO_SECRET_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(doctor, "PROBE", "")
+    monkeypatch.setattr(doctor_engines, "PROBE", "")
     monkeypatch.setattr(doctor, "PORT", _free_port())
 
 
@@ -132,7 +133,7 @@ async def test_settings_that_cannot_be(home: Path) -> None:
     ("change", "grade", "says"),
     [
         (("[constraints]", "[constrains]"), "broken", "own.toml"),
-        (("motion", "moon"), "note", "moon"),
+        (('engine = "motion"', 'engine = "moon"'), "ok", "models"),
     ],
 )
 async def test_an_entry_that_does_not_do(
@@ -144,6 +145,30 @@ async def test_an_entry_that_does_not_do(
     catalogue = (await _examine(home))["catalogue"]
     assert catalogue.grade == grade
     assert says in catalogue.says
+
+
+@pytest.mark.parametrize(
+    ("engine", "grade", "says"),
+    [
+        ("moon", "note", "No installed package declares an engine 'moon': install one that does."),
+        ("diffusers", "note", "options.folder: Field required."),
+        ("fine", "ok", "`fine` can load it here"),
+    ],
+)
+async def test_a_model_of_another_engine(
+    home: Path, monkeypatch: pytest.MonkeyPatch, engine: str, grade: str, says: str
+) -> None:
+    (home / "package-1.0.dist-info").mkdir()
+    declared = "[squero.engines]\nfine = squero.engines.motion:Motion\n"
+    (home / "package-1.0.dist-info" / "entry_points.txt").write_text(declared)
+    monkeypatch.syspath_prepend(str(home))
+    shipped = Path(doctor.__file__).parents[1] / "models" / "motion-text-to-video.toml"
+    text = shipped.read_text().replace('engine = "motion"', f'engine = "{engine}"')
+    (home / "models").mkdir()
+    (home / "models" / "own.toml").write_text(text)
+    model = (await _examine(home))["model motion-text-to-video"]
+    assert (model.grade, model.says) == (grade, says)
+    assert (f"right here or in {home / 'models' / 'own.toml'}, or" in model.mend) == (grade != "ok")
 
 
 async def test_a_machine_without_walls(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +200,7 @@ def test_walls_that_there_are(protection: Protection, grade: str, says: str) -> 
 
 
 async def test_an_engine_that_dies(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PROBE", "raise SystemExit('no codec')")
+    monkeypatch.setattr(doctor_engines, "PROBE", "raise SystemExit('no codec')")
     engines = (await _examine(home))["engines"]
     assert (engines.grade, engines.says) == ("broken", "`motion` does not render: no codec")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from squero.engines.check import WORDS, unloadable
-from squero.engines.host import environment
+from squero.engines.process import environment
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plugin")]
 

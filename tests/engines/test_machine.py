@@ -1,5 +1,6 @@
 """What a machine has, told by a driver's program that the tests write."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No program of a driver, no choice of GPUs, and no control group."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(machine, "OWN_GROUP", tmp_path / "none")
+    monkeypatch.setattr(machine.memory, "OWN_GROUP", tmp_path / "none")
     (tmp_path / "bin").mkdir()
 
 
@@ -110,8 +111,8 @@ class TestLook:
             folder = tmp_path / "groups" / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "memory.max").write_text(f"{most}\n")
-        monkeypatch.setattr(machine, "OWN_GROUP", tmp_path / "own")
-        monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+        monkeypatch.setattr(machine.memory, "OWN_GROUP", tmp_path / "own")
+        monkeypatch.setattr(machine.memory, "GROUPS", tmp_path / "groups")
         assert look().ram_bytes == (least or all_of_it)
 
 
@@ -130,3 +131,18 @@ class TestLook:
 def test_lacks(needs: Needs, says: str | None) -> None:
     gpus = (Gpu(0, "GPU-a", 24564 << 20), Gpu(1, "GPU-b", 81559 << 20))
     assert Machine(gpus, 64 * GB).lacks(needs) == says
+
+
+def test_words() -> None:
+    gpus = (Gpu(0, "GPU-a", 24 * GB), Gpu(1, "GPU-b", 48 * GB))
+    assert Machine(gpus, 64 * GB).words == "GPUs of 24.0 GB, 48.0 GB; 64.0 GB of RAM"
+    assert Machine((), 8 * GB).words == "no GPU that CUDA sees; 8.0 GB of RAM"
+
+
+def test_memory_of_a_process(tmp_path: Path) -> None:
+    assert GB // 100 < machine.peak_bytes(os.getpid()) < 100 * GB
+    assert machine.peak_bytes(0) == 0
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '12, 400\\n7, 9\\n12, 100\\n13, [N/A]\\n'\n")
+    program.chmod(0o755)
+    assert [machine.vram_bytes(pid) for pid in (12, 13, 14)] == [500 << 20, 0, 0]
