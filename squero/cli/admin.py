@@ -1,7 +1,7 @@
 """The commands that work on a home's records: workers, the ledger, migrations, models."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ class WorkerRow:
     last_seen_at: datetime | None
     revoked_at: datetime | None
     rendering: int
+    troubles: Mapping[str, str]
 
 
 def create_worker(home: Path | None, name: str, lane: str) -> None:
@@ -50,18 +51,26 @@ def create_worker(home: Path | None, name: str, lane: str) -> None:
 
 
 def list_workers(home: Path | None) -> None:
-    """Show the tokens, when each was last used, and what it renders."""
+    """Show the tokens, when each was last used, what it renders, and what it cannot."""
 
     async def read(yard: Yard) -> Sequence[WorkerRow]:
         async with yard.database.reading() as tx:
             return await tx.all(WorkerRow, "workers.list")
 
     table = Table("id", "name", "lane", "last seen", "rendering", "state", box=None)
+    lines: list[str] = []
     for row in work(home, read):
         state = "revoked" if row.revoked_at else "the server's own" if row.own else "in force"
         seen = moment(row.last_seen_at, "never")
         table.add_row(str(row.id), cell(row.name), cell(row.lane), seen, str(row.rendering), state)
+        if not row.revoked_at:
+            lines += [
+                f"{row.name} cannot render {model}: {why}"
+                for model, why in sorted(row.troubles.items())
+            ]
     show(table)
+    for line in lines:
+        print(line)
 
 
 def revoke_worker(home: Path | None, worker_id: str) -> None:

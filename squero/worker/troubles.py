@@ -21,6 +21,9 @@ DEFAULT = "motion"
 
 LOOK_SECONDS = 60.0
 CHECK_SECONDS = 30.0
+REASON = 300
+"""The longest reason that the server takes, in characters."""
+
 FAILURES = 3
 OUT_SECONDS = 600.0
 
@@ -53,7 +56,7 @@ class Troubles:
         found = await unloadable(doubtful, timeout=CHECK_SECONDS) if doubtful else {}
         for model in sorted(found.keys() - self._unloadable.keys()):
             log.warning("cannot load", model=model, why=found[model])
-        self._unloadable = found
+        self._unloadable = {model: _told(why) for model, why in found.items()}
 
     async def keep_looking(self) -> None:
         """Look again and again: what was missing may have been put there."""
@@ -79,3 +82,8 @@ class Troubles:
         log.error("takes itself out", models=sorted(out), failures=FAILURES, seconds=OUT_SECONDS)
         self._out_until |= dict.fromkeys(out, time.monotonic() + OUT_SECONDS)
         self._failures = [] if is_one else self._failures[1 - FAILURES :]
+
+
+def _told(why: str) -> str:
+    """As the server takes it: in one line, and not too long."""
+    return "".join(one if one.isprintable() else " " for one in why)[:REASON]

@@ -31,6 +31,60 @@ def listening(house):
     return sum(not ring.done() for ring in house.bell._waiting["default"])
 
 
+class TestModels:
+    async def test_are_those_of_the_lane(self, hand, open_hand, yard):
+        models = (await hand.call("GET", "/models")).json()["models"]
+        assert {one["id"] for one in models} == set(yard.catalog.models)
+        (text,) = (one for one in models if one["id"] == "motion-text-to-video")
+        assert text["engine"] == "motion"
+        assert text["needs"] == {"gpus": 0, "vram_gb": 0, "ram_gb": 0}
+        assert text["constraints"]["model_type"] == "text-to-video"
+        other = await open_hand(lane="other")
+        assert (await other.call("GET", "/models")).json() == {"models": []}
+
+
+class TestTroubles:
+    async def test_leave_the_job_to_another_worker(self, customer, hand, open_hand, house):
+        troubles = {"motion-text-to-video": "It needs a GPU"}
+        asked = {"wait_seconds": 4, "troubles": troubles}
+        unable = asyncio.create_task(hand.call("POST", "/claim", json=asked))
+        able = None
+        while listening(house) < 1:
+            await asyncio.sleep(0.005)
+        able = asyncio.create_task((await open_hand()).claim(wait_seconds=4))
+        while listening(house) < 2:
+            await asyncio.sleep(0.005)
+        began = time.monotonic()
+        job = await customer.queue()  # it rings for the one that has waited longest
+        assert (await able).json()["queue_id"] == job["queue_id"]
+        assert time.monotonic() - began < 2
+        unable.cancel()
+
+    @pytest.mark.parametrize(
+        "troubles",
+        [{"m": "a\nb"}, {"m": "x" * 301}, {"a/b": "no"}, {"m": 1}, ["m"], {"m": "\u0000"}],
+        ids=str,
+    )
+    async def test_that_are_none(self, hand, troubles):
+        asked = {"wait_seconds": 0, "troubles": troubles}
+        assert (await hand.call("POST", "/claim", json=asked)).status_code == 400
+
+
+class TestOptions:
+    async def test_after_memory_ran_out(self, customer, hand, yard, monkeypatch):
+        model = yard.catalog.models["motion-text-to-video"]
+        changed = model.model_copy(
+            update={"options": {"a": 1, "b": 2}, "on_oom": {"b": 3}, "keep_warm": True}
+        )
+        monkeypatch.setitem(yard.catalog.models, model.id, changed)
+        await customer.queue()
+        first = (await hand.claim()).json()
+        assert first["options"] == {"a": 1, "b": 2}
+        assert first["keep_warm"] is True
+        await hand.fail(f"/jobs/{first['queue_id']}/1", "out_of_memory")
+        assert (await hand.claim()).json()["options"] == {"a": 1, "b": 3}
+
+
 class TestClaim:
     async def test_gives_the_words_and_the_size(self, customer, hand):
         job = await customer.queue(prompt="two boats", aspect_ratio="9:16", audio=False)
@@ -173,9 +227,9 @@ class TestProgress:
         job = await hand.take()
         written, renew, now = [], attempt.progress, time.monotonic()
 
-        async def count(*arguments):
+        async def count(*arguments, **options):
             written.append(arguments[4])
-            await renew(*arguments)
+            await renew(*arguments, **options)
 
         monkeypatch.setattr(attempt, "progress", count)
         for second in range(1, 10):

@@ -146,3 +146,26 @@ class Broken:
 
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:
         raise AssertionError
+
+
+class Paced:
+    """Draws as long as it is told, and codes in its rest; notes in a diary when it was busy."""
+
+    def __init__(self, diary: str, seconds: float) -> None:
+        self.diary = Path(diary)
+        self.seconds = seconds
+
+    def load(self) -> None:
+        from squero.engines.motion import Motion
+
+        self.coder = Motion(instant=True)
+        self.coder.load()
+
+    def render(self, shot: Shot, out: Path, tell: Tell) -> Rest:
+        began = time.monotonic()
+        while (share := (time.monotonic() - began) / self.seconds) < 1:
+            tell(share)
+            time.sleep(self.seconds / 50)
+        with self.diary.open("a") as file:
+            file.write(f"{began} {time.monotonic()}\n")
+        return lambda: self.coder.render(shot, out, tell)
