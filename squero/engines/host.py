@@ -39,6 +39,9 @@ from squero.shot import (
 )
 
 SETTLE_SECONDS = 20.0
+STEP_SHARE = 1.5
+LONGEST_GRACE_SECONDS = 30.0
+"""What takes longer to stop is killed: loading its model anew takes no longer."""
 FAILURES: Mapping[str, type[RenderError]] = {
     kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
 }
@@ -61,7 +64,8 @@ class Host:
     """An engine, by its name in the entry points, that renders one shot at a time.
 
     `scratch` is where the child works and keeps its temporary files. `load_seconds` is how long
-    an engine may take to load, which does not count against a render's deadline. `gpus` are the
+    an engine may take to load, which does not count against a render's deadline. `grace_seconds` is
+    how long a render has to stop at least, before its child is killed. `gpus` are the
     ones that the child may see, by their UUIDs; none named, all that the worker may. Where control
     groups are at hand, the child takes no more main memory than `most_bytes`.
     """
@@ -87,6 +91,7 @@ class Host:
         self._numbers = itertools.count(LOADING + 1)
         self._child: Process | None = None
         self._current = LOADING
+        self._box: Box | None = None
         self._busy = False
         self._rendering = False
         self._stopping = False
@@ -119,7 +124,7 @@ class Host:
             self._confidences.keep(shot.prompt, shot.negative_prompt)
             child = await self._warm()
             limit = Limit(deadline_seconds)
-            box = child.open(number)
+            box = self._box = child.open(number)
             async with limit.kept():
                 self._rendering = True
                 shot = dataclasses.replace(shot, media=dict(shot.media), types=dict(shot.types))
@@ -145,7 +150,7 @@ class Host:
             await self._let_go(await self._warm(), note)
 
     def stop(self) -> None:
-        """Ask the render in progress to stop; after the grace its child is killed.
+        """Ask the render in progress to stop; after a grace of one step its child is killed.
 
         Not before what is left of the render before it is done: that one is not to suffer.
         """
@@ -155,7 +160,7 @@ class Host:
         if self._child:
             self._child.send(Stop(self._current))
         loop = asyncio.get_running_loop()
-        loop.call_later(self._grace_seconds, self._end, self._current)
+        loop.call_later(self._grace(), self._end, self._current)
 
     async def aclose(self) -> None:
         """Kill the child, whatever it does, and wait for its end; a render raises Stopped."""
@@ -167,7 +172,7 @@ class Host:
         """One use of the child: it survives success and whatever is no fault of its own."""
         if self._busy:
             raise RuntimeError("The engine is busy")
-        self._busy, self._stopping, self._doomed = True, False, False
+        self._busy, self._stopping, self._doomed, self._box = True, False, False, None
         number = self._current = next(self._numbers)
         try:
             yield number
@@ -226,6 +231,11 @@ class Host:
                     raise Crashed(PROTOCOL)
         finally:
             child.leave(number)
+
+    def _grace(self) -> float:
+        """One of its steps, as far as those are known and short enough to be waited for."""
+        step = self._box.step_seconds if self._box is not None else 0.0
+        return max(self._grace_seconds, min(STEP_SHARE * step, LONGEST_GRACE_SECONDS))
 
     def _heed(self) -> None:
         if self._stopping:

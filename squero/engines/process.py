@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,9 +54,14 @@ class Box:
 
     def __init__(self) -> None:
         self._reports: asyncio.Queue[Report | End] = asyncio.Queue()
+        self._came_at = time.monotonic()
+        self.step_seconds = 0.0
+        """The longest time between two reports so far."""
 
     def put(self, report: Report | End) -> None:
         """Add a report, or why there will be none any more."""
+        came_at, self._came_at = self._came_at, time.monotonic()
+        self.step_seconds = max(self.step_seconds, self._came_at - came_at)
         self._reports.put_nowait(report)
 
     async def report(self) -> Report:

@@ -379,6 +379,22 @@ class TestStop:
         await render("succeed")
         assert host.pid != pid
 
+    async def test_has_the_time_of_one_step(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path, render: Rendering
+    ) -> None:
+        strides = asyncio.Event()
+        listener = Listener(lambda share: strides.set() if share > 0.5 else None)
+        task = asyncio.create_task(
+            host.render(shot_of("stride"), tmp_path / "out.mp4", 30, listener)
+        )
+        await asyncio.wait_for(strides.wait(), 30)
+        pid = host.pid
+        host.stop()  # a step takes thrice the fixture's grace
+        with pytest.raises(Stopped):
+            await task
+        await render("succeed")
+        assert host.pid == pid
+
     async def test_while_loading(self, host: Host, shot_of: ShotOf, tmp_path: Path) -> None:
         task = asyncio.create_task(host.render(shot_of("hang"), tmp_path / "o.mp4", 30))
         await asyncio.sleep(0)

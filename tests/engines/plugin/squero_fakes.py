@@ -73,6 +73,11 @@ class Obedient:
             tell(0.6)
             time.sleep(0.01)
 
+    def stride(self, shot: Shot, tell: Tell) -> None:
+        while True:
+            time.sleep(0.6)
+            tell(0.6)
+
     def refuse(self, shot: Shot, tell: Tell) -> None:
         raise BadInput("The image shows no gondola")
 
