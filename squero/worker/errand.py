@@ -72,7 +72,7 @@ class Errand:
             await self._hand_back()
         except OSError as broken:
             log.error("the scratch folder failed", error=broken.strerror, **job.words)
-            self._troubles.failed(job.model)
+            self._troubles.failed(job)
             await self._fail(Crashed())
         except asyncio.CancelledError:
             log.info("handed back", **job.words)
@@ -171,7 +171,7 @@ class Errand:
     async def _judge(self, failed: RenderError) -> None:
         """Whether it was the worker, and what is to be done about it."""
         if isinstance(failed, Crashed | DeadlineExceeded):
-            self._troubles.failed(self._job.model)
+            self._troubles.failed(self._job)
         if isinstance(failed, OutOfMemory):
             self._let_go()
             await self._warm.clear()
@@ -179,7 +179,7 @@ class Errand:
     async def _abandon(self, lost: ClientError) -> None:
         """Say so when it was the server that would not give an input or take the result."""
         if isinstance(lost, ApiError) and lost.status == SETTLED:
-            self._troubles.failed(self._job.model)
+            self._troubles.failed(self._job)
         elif isinstance(lost, ApiError) and lost.status not in (*STALE, *GONE):
             await self._fail(Crashed())
         if self._progress.note is not None:

@@ -8,11 +8,13 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from squero.client import ClientError, Http
 from squero.engines.check import unloadable
+from squero.worker.job import Job
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ class Troubles:
         self._models: set[str] = set()
         self._unloadable: Mapping[str, str] = {}
         self._out_until: dict[str, float] = {}
-        self._failures: list[str] = []
+        self._failures: dict[UUID, str] = {}
 
     def told(self) -> dict[str, str]:
         """By model, why it is not rendered here."""
@@ -68,20 +70,22 @@ class Troubles:
         """A render went well: whatever failed before, it was not this worker."""
         self._failures.clear()
 
-    def failed(self, model: str) -> None:
-        """A render failed through no fault of its input: after three in a row the worker is out.
+    def failed(self, job: Job) -> None:
+        """A job failed that is not known to be at fault: after three in a row the worker is out.
 
         Out for ten minutes, and then after one more. While it has other models and only one of
-        them failed, that one alone is.
+        them failed, that one alone is. A job that fails again and again is one.
         """
-        self._failures.append(model)
+        self._failures[job.queue_id] = job.model
         if len(self._failures) < FAILURES:
             return
-        is_one = set(self._failures) == {model} and bool(self._models - {model})
-        out = {model} if is_one else self._models | set(self._failures)
+        failed = set(self._failures.values())
+        is_one = len(failed) == 1 and bool(self._models - failed)
+        out = failed if is_one else self._models | failed
         log.error("takes itself out", models=sorted(out), failures=FAILURES, seconds=OUT_SECONDS)
         self._out_until |= dict.fromkeys(out, time.monotonic() + OUT_SECONDS)
-        self._failures = [] if is_one else self._failures[1 - FAILURES :]
+        kept = () if is_one else list(self._failures.items())[1 - FAILURES :]
+        self._failures = dict(kept)
 
 
 def _told(why: str) -> str:

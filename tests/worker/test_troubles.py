@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ import structlog
 
 from squero.client import Http
 from squero.worker import troubles as module
+from squero.worker.job import Job
 from squero.worker.troubles import OUT_SECONDS, Troubles
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +22,10 @@ MODELS = [
     {"id": "large", "engine": "obedient", "options": {}, "constraints": {}, "needs": {"gpus": 99}},
     {"id": "able", "engine": "obedient", "options": {}, "constraints": {}, "needs": {}},
 ]
+
+
+def job(model: str) -> Job:
+    return Job(uuid4(), 1, model, "motion", {}, {}, 60)
 
 
 class Clock:
@@ -66,36 +72,42 @@ class TestFailures:
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 assert "one" not in troubles.told()
-                troubles.failed("one")
+                troubles.failed(job("one"))
         assert "one" in troubles.told()
         assert "two" not in troubles.told()
         assert [line["event"] for line in logs] == ["takes itself out"]
 
     async def test_three_in_a_row_of_several(self, troubles: Troubles) -> None:
         for model in ("one", "two", "one"):
-            troubles.failed(model)
+            troubles.failed(job(model))
         assert sorted(troubles.told()) == ["able", "far", "large", "one", "two"]
 
+    async def test_one_job_that_fails_thrice_is_one(self, troubles: Troubles) -> None:
+        poisoned = job("one")
+        for _ in range(3):
+            troubles.failed(poisoned)
+        assert "one" not in troubles.told()
+
     async def test_a_success_between(self, troubles: Troubles) -> None:
-        troubles.failed("one")
-        troubles.failed("two")
+        troubles.failed(job("one"))
+        troubles.failed(job("two"))
         troubles.succeeded()
-        troubles.failed("one")
+        troubles.failed(job("one"))
         assert "one" not in troubles.told()
 
     async def test_comes_back_and_leaves_again_after_one_more(
         self, troubles: Troubles, clock: Clock
     ) -> None:
         for model in ("one", "two", "one"):
-            troubles.failed(model)
+            troubles.failed(job(model))
         clock.now += OUT_SECONDS
         assert sorted(troubles.told()) == ["far", "large"]
-        troubles.failed("two")
+        troubles.failed(job("two"))
         assert len(troubles.told()) == len(MODELS)
 
     async def test_another_model_is_not_to_blame_for_the_one_that_is_out(
         self, troubles: Troubles
     ) -> None:
         for model in ("one", "one", "one", "two"):
-            troubles.failed(model)
+            troubles.failed(job(model))
         assert "two" not in troubles.told()

@@ -19,7 +19,7 @@ from squero.worker.errand import Errand
 pytestmark = pytest.mark.anyio
 
 QUEUE_ID = "123e4567-e89b-12d3-a456-426614174000"
-JOB = f"/worker/v1/jobs/{QUEUE_ID}/"
+JOBS = "/worker/v1/jobs/"
 QUICK = Backoff(tries=50, total_seconds=60, first_seconds=0.001, cap_seconds=0.002)
 
 Answer = httpx.Response | Exception
@@ -54,7 +54,7 @@ class Yard:
     def claimed(self, attempt: int) -> httpx.Response:
         return answer(
             200,
-            queue_id=QUEUE_ID,
+            queue_id=f"{QUEUE_ID[:-1]}{attempt - 2}",
             attempt=attempt,
             model="fake",
             engine="obedient",
@@ -78,7 +78,9 @@ class Yard:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
-        call = path[len(JOB) + 2 :] if path.startswith(JOB) else path.removeprefix("/worker/v1/")
+        call = path.removeprefix("/worker/v1/")
+        if path.startswith(JOBS):
+            call = call.split("/", 3)[3]
         self.heard.append((call, await request.aread()))
         self.event(call).set()
         if call in self.gates:
