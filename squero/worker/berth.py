@@ -7,7 +7,7 @@ from squero.worker.progress import Progress
 ERRANDS = 3
 """Jobs in hand at most: one that waits, one that is rendered, one whose result goes out."""
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """How long a job waits for a render that was about to end; then another worker may have it."""
 
 
