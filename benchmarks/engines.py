@@ -1,238 +1,218 @@
-"""How fast the engine `diffusers` draws: `python -m benchmarks.engines [--tiny]`.
+"""How fast the engine `diffusers` draws: `python -m benchmarks.engines [--tiny] [NAME…]`.
 
-Full-size models with random weights, which are as fast as real ones: seconds a step and a clip, and
-the most memory on the GPU, beside the plain pipeline in the same run. Needs a GPU, the extra, and
-70 GB for the weights where temporary files go; with `--tiny` a tiny model shows that it runs.
+Full-size models with random weights, which are as fast as real ones: seconds a step and a clip,
+and the most memory on the GPU, for the plain pipeline and for the engine with each set of options.
+Needs a GPU and the extra; with `--tiny` a tiny model shows that it runs.
 """
 
 import argparse
+import gc
+import json
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import diffusers
 import torch
 from rich.console import Console
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
-from benchmarks.report import Report
+from benchmarks.report import Cell, Report
+from benchmarks.wan import PROMPT, SUBJECTS, TINY, Subject, made
+from squero.engines import Tell
 from squero.engines.diffusers import Diffusers
-from squero.shot import Shot
+from squero.engines.diffusers.loading import device, quieten
+from squero.engines.diffusers.steps import DENOISING, stepping
 
-PROMPT = "A gondola crosses the lagoon at dawn, slow pan"
 TOKENS = 512
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
+DTYPE = {"default": "bfloat16", "vae": "float32"}
+"""As the models' own cards have it, for the plain pipeline as for the engine."""
+COLUMNS = ("model", "options", "s a step", "s beside", "s a clip", "peak GB")
+
+Draw = Callable[[Tell], None]
+
+
+COMPILED = {"compile": True, "dtype": "bfloat16"}
+CASES: Mapping[str, Mapping[str, Any]] = {
     "as it comes": {},
     "cuDNN's attention": {"attention": "_native_cudnn"},
     "compiled": {"compile": True},
-    "compiled, cache 0.05": {"compile": True, "cache": 0.05},
-    "8 bits": {"fp8": True},
+    "and all in bfloat16": COMPILED,
+    "and multiplied in 8 bits": COMPILED | {"fp8": "compute"},
+    "weights in 8 bits": {"fp8": True},
+    "tiled": {"dtype": "bfloat16", "vae_tiling": True},
+    "offload: model": {"dtype": "bfloat16", "offload": "model"},
+    "offload: group": {"dtype": "bfloat16", "offload": "group"},
 }
+TINY_CASES = {name: CASES[name] for name in ("as it comes", "weights in 8 bits")}
+
+
+@dataclass
+class Watch:
+    """When a render tells of its steps; the GPU is waited for, which is behind what it was told."""
+
+    told: list[float] = field(default_factory=list)
+
+    def __call__(self, share: float, note: str | None = None) -> None:
+        if share <= DENOISING:
+            wait()
+            self.told.append(time.monotonic())
+
+    @property
+    def step(self) -> float:
+        """Seconds a step, without the first, in which things are made ready."""
+        return median(b - a for a, b in zip(self.told[1:-1], self.told[2:], strict=True))
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model to measure, and the clip that it draws."""
+class Bench:
+    """What measures one subject."""
 
-    make: Callable[[], Any]
-    width: int
-    height: int
-    frames: int
-    pace: int
+    subject: Subject
     steps: int
+    """How many are drawn of each clip."""
+    seconds: float
+    """After how many a case is broken off; 0 for never."""
+    folder: Path
 
-    @property
-    def shot(self) -> Shot:
-        """What is asked of the engine: as many of its frames as of the model's."""
-        return Shot(PROMPT, self.width, self.height, self.frames, self.pace, 7)
+    def rows(self, cases: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[Cell]]:
+        """That of the plain pipeline, then those of the engine with each set of options."""
+        yield self._row("the plain pipeline", self.plain)
+        for words, options in cases.items():
+            yield self._row(words, partial(self.engine, options))
 
+    def _row(self, words: str, ready: Callable[[], Draw]) -> Sequence[Cell]:
+        """That of what `ready` gives; of a failure its name."""
+        figures: Sequence[Cell]
+        try:
+            with within(self.seconds):
+                figures = self.measured(ready())
+        except Exception as wrong:
+            print(f"{words}: {wrong!r}"[:2000], file=sys.stderr, flush=True)
+            figures = (type(wrong).__name__, "", "", "")
+        gc.collect()
+        torch.compiler.reset()
+        torch.cuda.empty_cache()
+        return (self.subject.words, words, *figures)
 
-def transformer(channels: int, heads: int, layers: int, inner: int, text: int) -> Any:
-    """One of Wan's, with as many channels, heads, layers, and so wide inside."""
-    return diffusers.WanTransformer3DModel(
-        in_channels=channels,
-        out_channels=channels,
-        num_attention_heads=heads,
-        num_layers=layers,
-        ffn_dim=inner,
-        text_dim=text,
-    )
+    def measured(self, draw: Draw) -> tuple[float, ...]:
+        """Seconds a step, beside the steps and a whole clip, and gigabytes at the most."""
+        torch.cuda.empty_cache()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        draw(lambda share, note=None: None)  # the first compiles, and fills what is kept
+        watch, began = Watch(), time.monotonic()
+        draw(watch)
+        wait()
+        beside = time.monotonic() - began - watch.step * self.steps
+        peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
+        return watch.step, beside, self.subject.steps * watch.step + beside, peak
 
+    def plain(self) -> Callable[[Tell], None]:
+        """What the library's own page says, without us but for the bar."""
+        dtypes = {name: getattr(torch, one) for name, one in DTYPE.items()}
+        pipeline = diffusers.WanPipeline.from_pretrained(self.folder, dtype=dtypes).to(device())
 
-def encoder(width: int, layers: int, heads: int) -> Any:
-    """The text encoder; a byte is a token, since its words are random too."""
-    config = UMT5Config(
-        vocab_size=256384,
-        d_model=width,
-        d_ff=width * 5 // 2,
-        d_kv=64,
-        num_layers=layers,
-        num_heads=heads,
-    )
-    return UMT5EncoderModel(config)
+        def draw(tell: Tell) -> None:
+            pipeline.progress_bar = stepping(tell)
+            pipeline(
+                PROMPT,
+                width=self.subject.width,
+                height=self.subject.height,
+                num_frames=self.subject.frames,
+                num_inference_steps=self.steps,
+                max_sequence_length=TOKENS,
+            )
 
+        return draw
 
-def tokens() -> Any:
-    """The tokenizer of bytes."""
-    words = ["<pad>", "</s>", "<unk>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    bare = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, "<unk>"))
-    bare.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.ByteLevel(add_prefix_space=False), pre_tokenizers.Split("", "isolated")]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bare, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-
-
-def wan(vae: Any, text: Any, *transformers: Any) -> Any:
-    """A pipeline of these parts; with two transformers the first is for much noise."""
-    two = {"transformer_2": transformers[1], "boundary_ratio": 0.875} if transformers[1:] else {}
-    return diffusers.WanPipeline(
-        tokenizer=tokens(),
-        text_encoder=text,
-        vae=vae,
-        scheduler=diffusers.UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
-        ),
-        transformer=transformers[0],
-        expand_timesteps=vae.config.z_dim == 48,
-        **two,
-    )
-
-
-def residual_vae(**changes: Any) -> Any:
-    """The VAE of Wan 2.2 5B: cells of 16 by 16 pixels."""
-    values = {
-        "base_dim": 160,
-        "decoder_base_dim": 256,
-        "z_dim": 48,
-        "in_channels": 12,
-        "out_channels": 12,
-        "is_residual": True,
-        "patch_size": 2,
-        "latents_mean": [0.0] * 48,
-        "latents_std": [1.0] * 48,
-        "scale_factor_spatial": 16,
-        "scale_factor_temporal": 4,
-    }
-    return diffusers.AutoencoderKLWan(**values | changes)
+    def engine(self, options: Mapping[str, Any]) -> Callable[[Tell], None]:
+        """The engine with these options, loaded."""
+        engine = Diffusers(
+            folder=str(self.folder),
+            pipeline="WanPipeline",
+            fps=self.subject.pace,
+            call={"num_inference_steps": self.steps, "max_sequence_length": TOKENS},
+            **{"dtype": DTYPE} | options,
+        )
+        engine.load()
+        return partial(engine.render, self.subject.shot, self.folder / "out.mp4")
 
 
-def dense() -> Any:
-    """Wan 2.2 TI2V-5B."""
-    return wan(residual_vae(), encoder(4096, 24, 64), transformer(48, 24, 30, 14336, 4096))
+def wait() -> None:
+    """Wait for the GPU, which is behind what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
-def experts() -> Any:
-    """Wan 2.2 T2V-A14B."""
-    both = [transformer(16, 40, 40, 13824, 4096) for _ in range(2)]
-    return wan(diffusers.AutoencoderKLWan(), encoder(4096, 24, 64), *both)
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError when what is inside takes longer; 0 is for ever."""
 
+    def late(*_: object) -> None:
+        raise TimeoutError("too slow to be measured")
 
-def small() -> Any:
-    """The shape of the first in a size for tests."""
-    vae = residual_vae(base_dim=3, decoder_base_dim=3, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
-    return wan(vae, encoder(64, 1, 1), transformer(48, 1, 2, 64, 64))
-
-
-SUBJECTS: Mapping[str, Subject] = {
-    "Wan 2.2 TI2V-5B, 720p 5 s": Subject(dense, 1280, 704, 121, 24, 50),
-    "Wan 2.2 T2V-A14B, 480p 5 s": Subject(experts, 832, 480, 81, 16, 40),
-}
-TINY = {"tiny": Subject(small, 64, 64, 9, 8, 2)}
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 10)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def main() -> None:
     """Measure what there is to measure, or say that there is nothing."""
-    parser = argparse.ArgumentParser("python -m benchmarks.engines", description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="only show that it runs")
-    tiny = parser.parse_args().tiny
+    asked = arguments()
     console = Console(width=120)
-    if not tiny and not torch.cuda.is_available():
+    if not asked.tiny and not torch.cuda.is_available():
         console.print("There is no GPU that torch can use here: nothing was measured.")
         return
-    report = Report(
-        "engines: random weights, one clip",
-        ("model", "options", "s a step", "s a clip", "peak GB"),
+    quieten()
+    report = Report(f"engines: random weights, {machine()}", COLUMNS)
+    for subject in [TINY] if asked.tiny else [SUBJECTS[name] for name in asked.names or SUBJECTS]:
+        with tempfile.TemporaryDirectory(prefix="squero-bench-") as folder, made(subject):
+            (Path(folder) / "model_index.json").write_text("{}")
+            bench = Bench(subject, asked.steps, asked.seconds, Path(folder))
+            for row in bench.rows(TINY_CASES if asked.tiny else CASES):
+                report.add(*row)
+                console.print(*row, highlight=False)
+                if asked.json:
+                    asked.json.write_text(json.dumps(report.record(), indent=1))
+    report.show(console)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser("python -m benchmarks.engines", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SUBJECTS))
+    parser.add_argument("--tiny", action="store_true", help="only show that it runs")
+    parser.add_argument("--steps", type=int, default=6, help="how many are drawn of each clip (6)")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="break off a slower set of options"
     )
-    for name, subject in (TINY if tiny else SUBJECTS).items():
-        with tempfile.TemporaryDirectory(prefix="squero-bench-") as folder:
-            measure(report, name, subject, Path(folder), tiny=tiny)
-            report.show(console)
-
-
-def measure(report: Report, name: str, subject: Subject, folder: Path, *, tiny: bool) -> None:
-    """The plain pipeline, then the engine with each set of options, from the same files."""
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device(place()):
-        subject.make().save_pretrained(folder / "weights")
-    torch.set_default_dtype(torch.float32)
-    report.add(name, "the plain pipeline", *timed(partial(plain, subject, folder)))
-    sets = {"as it comes": {}, "8 bits": {"fp8": True}} if tiny else OPTIONS
-    for words, options in sets.items():
-        engine = Diffusers(
-            folder=str(folder / "weights"),
-            pipeline="WanPipeline",
-            fps=subject.pace,
-            dtype="bfloat16",
-            call={"num_inference_steps": subject.steps, "max_sequence_length": TOKENS},
-            **options,
-        )
-        engine.load()
-        draw = partial(engine.render, subject.shot, folder / "out.mp4")
-        draw(lambda share, note=None: None)  # the first compiles, and fills what is kept
-        report.add(name, words, *timed(draw))
-        del engine, draw
-
-
-def place() -> str:
-    """Where the tensors are."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def plain(subject: Subject, folder: Path, tell: Callable[[float], None]) -> None:
-    """What the library's own page says, without us."""
-    pipeline = diffusers.WanPipeline.from_pretrained(
-        folder / "weights", dtype=torch.bfloat16, local_files_only=True
-    ).to(place())
-
-    def told(_pipeline: Any, step: int, _time: Any, words: dict[str, Any]) -> dict[str, Any]:
-        tell(0.9 * (step + 1) / subject.steps)
-        return words
-
-    tell(0.0)
-    pipeline(
-        PROMPT,
-        width=subject.width,
-        height=subject.height,
-        num_frames=subject.frames,
-        num_inference_steps=subject.steps,
-        max_sequence_length=TOKENS,
-        callback_on_step_end=told,
+    parser.add_argument(
+        "--json", type=Path, help="also write the figures to this file, as they come"
     )
+    asked = parser.parse_args()
+    if asked.steps < 2:
+        parser.error("the first step is not measured: it takes two")
+    if unknown := set(asked.names) - SUBJECTS.keys():
+        parser.error(f"no model is called {', '.join(sorted(unknown))}")
+    return asked
 
 
-def timed(draw: Callable[[Callable[..., None]], None]) -> tuple[float, float, float]:
-    """Seconds a step and from the first step to the end, and gigabytes at the most."""
-    steps: list[float] = []
-
-    def tell(share: float, note: str | None = None) -> None:
-        if share <= 0.9:
-            steps.append(time.monotonic())
-
-    torch.cuda.empty_cache()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    draw(tell)
-    ended = time.monotonic()
-    peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
-    return (steps[-1] - steps[0]) / (len(steps) - 1), ended - steps[0], peak
+def machine() -> str:
+    """The card and the libraries."""
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{card}, torch {torch.__version__}, diffusers {diffusers.__version__}"
 
 
 if __name__ == "__main__":

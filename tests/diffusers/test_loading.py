@@ -20,6 +20,7 @@ pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
 
 import torch
 from diffusers import (
+    CogVideoXPipeline,
     LTX2Pipeline,
     WanImageToVideoPipeline,
     WanPipeline,
@@ -46,9 +47,10 @@ HEARD = Shot("a lagoon", 50, 34, 8, 8, 7, audio=True)
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each tiny model of Wan."""
+    """A folder for each tiny model."""
     folder = tmp_path_factory.mktemp("weights")
     for name, kind, parts in (
+        ("cog", CogVideoXPipeline, tiny.cog),
         ("text", WanPipeline, tiny.wan),
         ("experts", WanPipeline, tiny.wan_experts),
         ("image", WanImageToVideoPipeline, tiny.wan_image),
@@ -160,6 +162,10 @@ class TestWrongOptions:
     def test_is_named(self, ready: Ready, options: dict[str, Any], words: str) -> None:
         with pytest.raises(Unready, match=re.escape(words)):
             ready(**options)
+
+    def test_a_model_without_blocks_is_not_compiled(self, ready: Ready) -> None:
+        with pytest.raises(Unready, match=r"options\.compile: .*_repeated_blocks"):
+            ready("cog", "CogVideoXPipeline", compile=True)
 
     def test_a_file_is_missing(self, weights: Path, tmp_path: Path) -> None:
         folder = Path(shutil.copytree(weights / "text", tmp_path / "text"))

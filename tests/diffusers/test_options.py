@@ -40,6 +40,11 @@ def test_all_of_them() -> None:
     assert options.loras == (Lora(Path("/a")), Lora(Path("/b"), transformer="transformer_2"))
 
 
+@pytest.mark.parametrize("fp8", [True, False, "compute"])
+def test_8_bits(fp8: object) -> None:
+    assert read(LEAST | {"fp8": fp8}).fp8 == fp8
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -49,7 +54,8 @@ def test_all_of_them() -> None:
         ({"fps": 0}, "options.fps: "),
         ({"dtype": "int4"}, "options.dtype"),
         ({"offload": "disk"}, "options.offload: Input should be 'model', 'sequential' or 'group'"),
-        ({"fp8": 1}, "options.fp8: "),
+        ({"fp8": 2}, "options.fp8: Input should be False, True or 'compute'"),
+        ({"fp8": "weights"}, "options.fp8: Input should be False, True or 'compute'"),
         ({"cache": 1.0}, "options.cache: "),
         ({"loras": [{"file": "/a"}, {"weight": 1}]}, "options.loras.1.file: Field required"),
         ({"loras": [{"file": "/a", "scale": 1}]}, "options.loras.0.scale: Unexpected"),

@@ -10,6 +10,7 @@ import diffusers
 import torch
 from diffusers.hooks import FirstBlockCacheConfig
 
+from squero.engines.diffusers.eight_bits import multiplies, narrow
 from squero.engines.diffusers.options import Options, Unready
 
 
@@ -95,7 +96,12 @@ def add_loras(pipeline: Any, options: Options) -> None:
 def equip(pipeline: Any, options: Options) -> None:
     """Set how the transformers keep, attend and remember, and how the VAE decodes."""
     for one in transformers(pipeline):
-        if options.fp8:
+        if options.fp8 == "compute":
+            if not multiplies(device()):
+                raise Unready("options.fp8: there is no accelerator that multiplies in 8 bits")
+            if not narrow(one, device()):
+                raise Unready("options.fp8: this model has no layers to multiply in 8 bits")
+        elif options.fp8:
             one.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=one.dtype)
         if options.attention:
             try:
@@ -127,7 +133,10 @@ def settle(pipeline: Any, options: Options, place: str) -> None:
             pipeline.to(place)
     if options.compile:
         for one in transformers(pipeline):
-            one.compile_repeated_blocks()
+            try:
+                one.compile_repeated_blocks()
+            except ValueError as wrong:
+                raise unready("options.compile", wrong) from wrong
 
 
 def sown(seed: int) -> Any:

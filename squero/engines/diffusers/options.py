@@ -72,8 +72,9 @@ class Options:
     """One for all components, or by name with `default`; None: bfloat16, on a CPU float32."""
     offload: Offload | None = None
     """What waits in main memory: whole components, single layers, or those as a stream."""
-    fp8: bool = False
-    """Whether the transformers' weights are kept in 8 bits, and widened layer by layer."""
+    fp8: Literal[False, True, "compute"] = False
+    """Whether the transformers' weights are kept in 8 bits and widened layer by layer, or, with
+    `compute`, also multiplied so."""
     attention: str | None = None
     """A back end of diffusers, such as `flash` or `_native_cudnn`."""
     compile: bool = False
