@@ -6,6 +6,7 @@ extra `squero[diffusers]`.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from squero.engines import Tell
 from squero.engines.diffusers.arguments import Abilities, arguments
 from squero.engines.diffusers.clip import frames, heard
 from squero.engines.diffusers.fitting import Course, Grid
+from squero.engines.diffusers.look import missing
 from squero.engines.diffusers.options import Unready, read
 from squero.engines.diffusers.steps import DENOISING, stepping
 from squero.engines.motion.film import Film
@@ -25,6 +27,13 @@ class Diffusers:
 
     def __init__(self, **options: object) -> None:
         self._options = read(options)
+
+    def missing(self, constraints: Mapping[str, object] | None = None) -> str | None:
+        """What keeps this engine from loading, or from what the entry's constraints promise.
+
+        As far as it is seen without torch and without reading a weight; None: nothing is seen.
+        """
+        return missing(self._options, constraints or {})
 
     def load(self) -> None:
         """Read the weights; raises Unready, which names the option at fault."""
