@@ -53,8 +53,11 @@ class Folder:
 
 def is_part(value: object) -> bool:
     """Whether an entry of a pipeline's index names a component: its library and its class."""
-    known = isinstance(value, list | tuple) and len(value) == 2
-    return known and all(isinstance(word, str) for word in value)
+    match value:
+        case [str(), str()]:
+            return True
+        case _:
+            return False
 
 
 def _lacking_weights(part: Path) -> Iterator[str]:
