@@ -64,6 +64,8 @@ class Diffusers:
         self._able = Abilities.of(self._pipeline)
         if strange := sorted(self._options.call.keys() - self._able.takes):
             raise Unready(f"options.call.{strange[0]}: {self._options.pipeline} has no such word")
+        if self._ranks:
+            self._ranks.any(False)  # a deadline is for drawing, not for waiting until others can
 
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:
         """Write the shot; raises BadInput for what the model cannot do or the media cannot give."""

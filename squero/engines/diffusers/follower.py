@@ -15,11 +15,12 @@ from typing import BinaryIO
 
 from squero.engines.child import limit, place, quieten, take_pipes
 from squero.engines.diffusers import Diffusers
+from squero.engines.diffusers.options import Unready
 from squero.engines.messages import COMMAND_BYTES, Command, Load, Render, decode_command
 from squero.lifeline import die_with_parent
 from squero.shot import BadInput, Stopped
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 5.0
 """How long rank 0 may take to tell of the same failure, such as too little memory, itself."""
 
 
@@ -35,7 +36,9 @@ def main() -> None:
     try:
         _follow(commands, int(sys.argv[2]), Path(sys.argv[3]))
     except BaseException as error:
-        print(place(error), file=sys.stderr, flush=True)  # noqa: T201
+        # At loading nobody has written anything yet that would have to be kept.
+        words = str(error) if isinstance(error, Unready) else place(error)
+        print(words, file=sys.stderr, flush=True)  # noqa: T201
         time.sleep(REPORT_SECONDS)
     finally:
         os._exit(1)

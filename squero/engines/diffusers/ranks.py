@@ -23,7 +23,8 @@ from squero.engines.diffusers.options import Parallel, Unready
 from squero.engines.messages import Load, Render, encode
 from squero.shot import Shot, Stopped
 
-MEETING_SECONDS = 300
+PATIENCE_SECONDS = 1800
+"""How long a rank waits for another that lives: one may read its weights from a slower disk."""
 LOOPBACK = {
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
@@ -70,7 +71,7 @@ class Ranks:
             store=dist.FileStore(str(store), parallel.ranks),
             rank=rank,
             world_size=parallel.ranks,
-            timeout=timedelta(seconds=MEETING_SECONDS),
+            timeout=timedelta(seconds=PATIENCE_SECONDS),
         )
         kind = "cuda" if on_gpu else "cpu"
         mesh = init_device_mesh(kind, parallel.shape, mesh_dim_names=parallel.names)
@@ -85,6 +86,12 @@ class Ranks:
     def branch(self) -> int:
         """Which half of the guidance this rank computes."""
         return int(self.mesh["cfg"].get_local_rank())
+
+    def any(self, is_so: bool) -> bool:
+        """Whether it is so for any rank, once all have come to this line."""
+        answer = torch.tensor([is_so], dtype=torch.int32)
+        dist.all_reduce(answer, op=dist.ReduceOp.MAX)
+        return bool(answer.item())
 
     def send(self, shot: Shot, out: Path) -> None:
         """Have the others draw this too."""
@@ -102,11 +109,10 @@ class Ranks:
                 tell(share, note)
             except BaseException as raised:
                 ending = raised
-            ends = torch.tensor([ending is not None], dtype=torch.int32)
-            dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+            ends = self.any(ending is not None)
             if ending is not None:
                 raise ending
-            if ends.item():
+            if ends:
                 raise Stopped("Rank 0 was told to stop")
 
         return told
