@@ -1,7 +1,7 @@
 """A tiny model of every family through the real loading, held to the contract of engines."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
 import diffusers
 
 from squero.engines.diffusers import Diffusers
+from squero.engines.diffusers.arguments import Abilities
+from squero.engines.diffusers.folder import Folder
+from squero.engines.diffusers.source import source_of
 from squero.shot import Shot
 from squero.testing import engine_contract
 
@@ -69,7 +72,22 @@ def test_contract(name: str, tmp_path: Path, image: Path, video: Path) -> None:
         pipeline=family.pipeline,
         call={"num_inference_steps": 2} | (family.call or {}),
     )
+    kind = {"image": "image-to-video", "video": "video"}
+    constraints = {
+        "model_type": kind.get("".join(family.media[:1]), "text-to-video"),
+        "end_image": "end_image" in family.media,
+        "audio": family.audio,
+    }
+    assert engine.missing(constraints) is None
     there = {"image": image, "end_image": image, "video": video}
     media = {role: there[role] for role in family.media}
     shot = Shot("a lagoon", 50, 34, 8, 8, 7, audio=family.audio, media=media)
     engine_contract(engine, shot, stop_seconds=60)
+    assert replace(engine._able, condition=None) == unloaded(family.pipeline, tmp_path)
+
+
+def unloaded(pipeline: str, path: Path) -> Abilities:
+    """What can be told of a model before it is loaded."""
+    source, folder = source_of(pipeline), Folder(path)
+    assert source
+    return Abilities.by(source.takes, folder.index, folder.looks)

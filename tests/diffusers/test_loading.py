@@ -1,6 +1,7 @@
 """What an entry's options do to a tiny Wan, and what a job's fields do to its frames."""
 
 import json
+import os
 import re
 import shutil
 import wave
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import av
@@ -119,6 +121,14 @@ class TestOptions:
         for transformer in (pipeline.transformer, pipeline.transformer_2):
             kept = {weight.dtype for weight in transformer.blocks.parameters()}
             assert torch.float8_e4m3fn in kept
+
+    @pytest.mark.skipif(which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+    @pytest.mark.timeout(400)
+    def test_blocks_are_compiled(self, ready: Ready, seen: Callable[..., Frames]) -> None:
+        plain, compiled = ready(), ready(compile=True)
+        torch._dynamo.utils.counters.clear()
+        assert differ(seen(plain), seen(compiled)) < 2
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
     def test_a_cache_skips_blocks(self, ready: Ready, seen: Callable[..., Frames]) -> None:
         counts = []
@@ -269,6 +279,16 @@ class TestShot:
         media = dict.fromkeys(changes.get("media", ()), image)
         with pytest.raises(BadInput, match=f"This model {words}"):
             seen(ready(*model), replace(SHOT, **changes | {"media": media}))
+
+    @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+    def test_a_prompt_that_would_be_cut(
+        self, ready: Ready, seen: Callable[..., Frames], field: str
+    ) -> None:
+        engine = ready(call=STEPS | {"max_sequence_length": 20})
+        seen(engine, replace(SHOT, **{field: "b" * 20}))  # type: ignore[arg-type]
+        with pytest.raises(BadInput) as refused:
+            seen(engine, replace(SHOT, **{field: "b" * 21}))  # type: ignore[arg-type]
+        assert str(refused.value) == "A prompt of 21 tokens; this model reads 20 at most"
 
     def test_a_stop_between_two_steps(self, ready: Ready, seen: Callable[..., Frames]) -> None:
         engine = ready(cache=0.5, call={"num_inference_steps": 4})

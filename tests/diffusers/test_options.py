@@ -6,7 +6,7 @@ import pytest
 
 from squero.engines import Engine
 from squero.engines.diffusers import Diffusers
-from squero.engines.diffusers.options import Lora, Unready, read
+from squero.engines.diffusers.options import Lora, Parallel, Unready, read
 from squero.shot import BadInput
 
 LEAST = {"folder": "/weights", "pipeline": "WanPipeline"}
@@ -33,10 +33,12 @@ def test_all_of_them() -> None:
             "compile": True,
             "cache": 0.05,
             "vae_tiling": True,
+            "parallel": {"cfg_degree": 2},
             "loras": [{"file": "/a", "weight": 1}, {"file": "/b", "transformer": "transformer_2"}],
         }
     )
     assert options.dtype == {"default": "bfloat16", "vae": "float32"}
+    assert options.parallel == Parallel(cfg_degree=2)
     assert options.loras == (Lora(Path("/a")), Lora(Path("/b"), transformer="transformer_2"))
 
 
@@ -60,11 +62,38 @@ def test_8_bits(fp8: object) -> None:
         ({"loras": [{"file": "/a"}, {"weight": 1}]}, "options.loras.1.file: Field required"),
         ({"loras": [{"file": "/a", "scale": 1}]}, "options.loras.0.scale: Unexpected"),
         ({"call": {"num_frames": 81}}, "options.call.num_frames: the job decides this"),
+        ({"parallel": 2}, "options.parallel: "),
+        ({"parallel": {}}, "options.parallel: one GPU is what there is without it"),
+        ({"parallel": {"gpus": 2}}, "options.parallel.gpus: Unexpected"),
+        ({"parallel": {"cfg_degree": 3}}, "options.parallel.cfg_degree: "),
+        ({"parallel": {"ulysses_degree": 0}}, "options.parallel.ulysses_degree: "),
+        ({"parallel": {"ring_degree": 2}}, "options.parallel.ring_degree: `native` attention"),
+        (
+            {"parallel": {"ring_degree": 2, "ulysses_degree": 2}, "attention": "flash"},
+            "options.parallel.ring_degree: either this or ulysses_degree",
+        ),
+        ({"parallel": {"ulysses_degree": 2}, "cache": 0.1}, "options.parallel: parts of a context"),
+        (
+            {"parallel": {"cfg_degree": 2}, "pipeline": "WanVideoToVideoPipeline"},
+            "options.parallel.cfg_degree: not with WanVideoToVideoPipeline",
+        ),
     ],
 )
 def test_a_wrong_one_is_named(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(Unready, match=re.escape(words)):
         Diffusers(**LEAST | wrong)
+
+
+def test_ranks() -> None:
+    parallel = Parallel(ulysses_degree=4, cfg_degree=2)
+    assert (parallel.ranks, parallel.context, parallel.shape) == (8, 4, (2, 1, 4))
+    assert parallel.names == ("cfg", "ring", "ulysses")
+
+
+@pytest.mark.parametrize("parallel", [None, {"cfg_degree": 2}])
+def test_ranks_alone_ask_for_a_network(parallel: dict[str, int] | None) -> None:
+    engine = Diffusers(**LEAST, **({"parallel": parallel} if parallel else {}))
+    assert engine.network == bool(parallel)
 
 
 def test_a_missing_one_is_named() -> None:

@@ -6,13 +6,16 @@ extra `squero[diffusers]`.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from squero.engines import Tell
 from squero.engines.diffusers.arguments import Abilities, arguments
 from squero.engines.diffusers.clip import frames, heard
 from squero.engines.diffusers.fitting import Course, Grid
+from squero.engines.diffusers.look import missing
 from squero.engines.diffusers.options import Unready, read
 from squero.engines.diffusers.steps import DENOISING, stepping
 from squero.engines.motion.film import Film
@@ -24,46 +27,93 @@ class Diffusers:
     """The engine; raises Unready when its options cannot be, of which `options` has the list."""
 
     def __init__(self, **options: object) -> None:
+        self._said = options
         self._options = read(options)
+        self._ranks: Any = None
+
+    @property
+    def network(self) -> bool:
+        """Whether it needs one from `load` on: ranks meet first, and then close it themselves."""
+        return self._options.parallel is not None
+
+    def missing(self, constraints: Mapping[str, object] | None = None) -> str | None:
+        """What keeps this engine from loading, or from what the entry's constraints promise.
+
+        As far as it is seen without torch and without reading a weight; None: nothing is seen.
+        """
+        return missing(self._options, constraints or {})
 
     def load(self) -> None:
         """Read the weights; raises Unready, which names the option at fault."""
-        # A library that finds something missing asks a hub for it, unless it is told that there
-        # is none; it reads this when it is imported.
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        try:
-            from squero.engines.diffusers import loading
-        except ModuleNotFoundError as missing:
-            raise Unready(f"{missing.name} is missing: install squero[diffusers]") from None
-        loading.quieten()
+        loading = prepared()
+        if self._options.parallel:
+            self._ranks = loading.Ranks.led(self._options.parallel, self._said)
+        self._load(loading)
+
+    def follow(self, rank: int, store: Path) -> None:
+        """Read the weights as one of several ranks, which meet at this file."""
+        loading = prepared()
+        assert self._options.parallel
+        self._ranks = loading.Ranks.met(self._options.parallel, rank, store)
+        self._load(loading)
+
+    def _load(self, loading: ModuleType) -> None:
         self._sown = loading.sown
-        self._pipeline: Any = loading.loaded(self._options)
+        self._pipeline: Any = loading.loaded(self._options, self._ranks)
         self._grid = Grid.of(self._pipeline)
         self._able = Abilities.of(self._pipeline)
         if strange := sorted(self._options.call.keys() - self._able.takes):
             raise Unready(f"options.call.{strange[0]}: {self._options.pipeline} has no such word")
+        if self._ranks:
+            self._ranks.any(False)  # a deadline is for drawing, not for waiting until others can
 
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:
         """Write the shot; raises BadInput for what the model cannot do or the media cannot give."""
         course = Course.of(shot, self._options.fps)
-        video, sound, rate = self._drawn(shot, course, tell)
+        if self._ranks:
+            self._ranks.send(shot, out)
+        made = self._drawn(shot, course, tell)
         scales = self._able.side is not None
-        with Film(out, shot, heard(shot, sound, rate)) as film:
-            for number, picture in enumerate(frames(video, course, shot, scales=scales), start=1):
+        with Film(out, shot, heard(shot, *self._sound(made))) as film:
+            pictures = frames(made.frames[0], course, shot, scales=scales)
+            for number, picture in enumerate(pictures, start=1):
                 film.advance(from_rgb(picture))
                 tell(DENOISING + (1 - DENOISING) * number / shot.frames)
 
-    def _drawn(self, shot: Shot, course: Course, tell: Tell) -> tuple[Any, Any, int]:
-        """The frames, and the sound with its rate, as tensors."""
+    def draw(self, shot: Shot) -> None:
+        """Have a part in drawing the shot, which rank 0 writes."""
+        self._drawn(shot, Course.of(shot, self._options.fps), lambda share, note=None: None)
+
+    def _drawn(self, shot: Shot, course: Course, tell: Tell) -> Any:
+        """What the pipeline gives: `frames` as a tensor, and perhaps `audio`."""
         given = arguments(self._able, self._grid, course, shot)
+        if self._ranks:
+            tell = self._ranks.agreed(tell)
+            given["output_type"] = "latent" if self._ranks.rank else given["output_type"]
         self._pipeline.progress_bar = stepping(tell)
         try:
-            made = self._pipeline(
+            return self._pipeline(
                 **{**self._options.call, **given}, generator=self._sown(shot.seed)
             )
         finally:
             # What a stop leaves on the device and in the caches would be the next render's.
             self._pipeline.maybe_free_model_hooks()
+
+    def _sound(self, made: Any) -> tuple[Any, int]:
+        """As a tensor, with its rate."""
         if not self._able.sound:
-            return made.frames[0], None, 0
-        return made.frames[0], made.audio[0], self._pipeline.vocoder.config.output_sampling_rate
+            return None, 0
+        return made.audio[0], self._pipeline.vocoder.config.output_sampling_rate
+
+
+def prepared() -> ModuleType:
+    """The module that loads, with libraries that fetch nothing and are quiet; raises Unready."""
+    # A library that finds something missing asks a hub for it, unless it is told that there is
+    # none; it reads this when it is imported.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        from squero.engines.diffusers import loading
+    except ModuleNotFoundError as absent:
+        raise Unready(f"{absent.name} is missing: install squero[diffusers]") from None
+    loading.quieten()
+    return loading

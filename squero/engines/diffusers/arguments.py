@@ -1,7 +1,7 @@
 """A job's fields as the arguments of a pipeline's call; what the model cannot do is refused."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, ImageOps
 
 from squero.engines.diffusers.fitting import Course, Grid, transformer_of
+from squero.engines.diffusers.folder import is_part
 from squero.engines.motion.footage import Footage
 from squero.engines.motion.picture import decoded
 from squero.engines.motion.planes import Planes
@@ -22,29 +23,41 @@ ENLARGED = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a loaded pipeline takes and gives."""
+    """What a pipeline takes and gives."""
 
     takes: frozenset[str]
     """The names of its call's arguments."""
-    condition: Callable[..., Any] | None
-    """What makes an image that is to be seen somewhere, for a pipeline that takes such."""
     end_image: bool
     sound: bool
     side: int | None
     """Of the square with as many pixels as it draws, when it chooses the size itself."""
+    condition: Callable[..., Any] | None = None
+    """What makes an image that is to be seen somewhere, for a loaded pipeline that takes such."""
+
+    @property
+    def image(self) -> bool:
+        """Whether it starts from an image."""
+        return not self.takes.isdisjoint({"image", "conditions"})
 
     @classmethod
     def of(cls, pipeline: Any) -> "Abilities":
-        """Those of a pipeline, by its call and its parts."""
+        """Those of a loaded pipeline, by its call and its parts."""
         named = inspect.signature(type(pipeline).__call__).parameters
-        takes = frozenset(named) - {"self"}
         placed = get_args(named["conditions"].annotation) if "conditions" in named else ()
+        looks = transformer_of(pipeline).config
+        able = cls.by(frozenset(named) - {"self"}, pipeline.config, looks)
+        return replace(able, condition=placed[0] if placed else None)
+
+    @classmethod
+    def by(
+        cls, takes: frozenset[str], index: Mapping[str, Any], looks: Mapping[str, Any]
+    ) -> "Abilities":
+        """Those of a pipeline with this call, these parts and a transformer that looks so."""
         return cls(
             takes=takes,
-            condition=placed[0] if placed else None,
-            end_image=bool(placed) or ("last_image" in takes and heeds_last(pipeline)),
-            sound="vocoder" in pipeline.config,
-            side=None if "height" in takes else pipeline.target_size,
+            end_image="conditions" in takes or ("last_image" in takes and heeds_last(index, looks)),
+            sound=is_part(index.get("vocoder")),
+            side=None if "height" in takes else looks.get("target_size"),
         )
 
     def refuse(self, shot: Shot) -> None:
@@ -54,7 +67,7 @@ class Abilities:
 
     def _refusals(self, shot: Shot) -> Iterator[str]:
         media = shot.media.keys()
-        if "image" in media and self.takes.isdisjoint({"image", "conditions"}):
+        if "image" in media and not self.image:
             yield "This model takes no image"
         if "image" not in media and "image" in self.takes:
             yield "This model needs an image"
@@ -72,14 +85,13 @@ class Abilities:
             yield f"This model draws no more than {self.side**2} pixels"
 
 
-def heeds_last(pipeline: Any) -> bool:
+def heeds_last(index: Mapping[str, Any], looks: Mapping[str, Any]) -> bool:
     """Whether a last image is looked at, by a pipeline that takes one.
 
     With a time step for each frame it is not; and an encoder's view of two images needs a place
     for the second.
     """
-    looks = transformer_of(pipeline).config
-    if pipeline.config.get("expand_timesteps"):
+    if index.get("expand_timesteps"):
         return False
     return looks.get("image_dim") is None or looks.get("pos_embed_seq_len") is not None
 

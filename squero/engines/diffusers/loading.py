@@ -10,16 +10,22 @@ import diffusers
 import torch
 from diffusers.hooks import FirstBlockCacheConfig
 
+from squero.engines.diffusers.dividing import divide
 from squero.engines.diffusers.eight_bits import multiplies, narrow
 from squero.engines.diffusers.options import Options, Unready
+from squero.engines.diffusers.ranks import Ranks
+from squero.engines.diffusers.reading import read_whole
 
 
-def loaded(options: Options) -> Any:
-    """The pipeline that the options describe; raises Unready, which names the one at fault."""
+def loaded(options: Options, ranks: Ranks | None = None) -> Any:
+    """The pipeline that the options describe; raises Unready, which names the one at fault.
+
+    Of several ranks each reads it whole, and computes its part.
+    """
     kind = kind_of(options.pipeline)
     if not (options.folder / "model_index.json").is_file():
         raise Unready(f"options.folder: no model_index.json in {options.folder}")
-    place = device()
+    place = ranks.place if ranks else device()
     try:
         pipeline = kind.from_pretrained(
             str(options.folder),
@@ -29,8 +35,12 @@ def loaded(options: Options) -> Any:
         )
     except Exception as wrong:
         raise unready("options.folder", wrong) from wrong
+    read_whole(pipeline)
     add_loras(pipeline, options)
     equip(pipeline, options)
+    if ranks:
+        for one in transformers(pipeline):
+            divide(pipeline, one, ranks)
     settle(pipeline, options, place)
     return pipeline
 
@@ -127,7 +137,7 @@ def settle(pipeline: Any, options: Options, place: str) -> None:
             pipeline.enable_group_offload(
                 onload_device=torch.device(place),
                 offload_type="leaf_level",
-                use_stream=place == "cuda",
+                use_stream=place.startswith("cuda"),
             )
         case None:
             pipeline.to(place)

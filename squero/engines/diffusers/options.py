@@ -1,7 +1,7 @@
 """What a catalogue entry may say under `options` when its engine is `diffusers`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,23 @@ OURS = frozenset(
 """The arguments of a pipeline's call that the job decides."""
 
 
+GUIDED = frozenset(
+    {
+        "CogVideoXImageToVideoPipeline",
+        "CogVideoXPipeline",
+        "CogVideoXVideoToVideoPipeline",
+        "HunyuanVideo15ImageToVideoPipeline",
+        "HunyuanVideo15Pipeline",
+        "LTX2ConditionPipeline",
+        "LTX2ImageToVideoPipeline",
+        "LTX2Pipeline",
+        "WanImageToVideoPipeline",
+        "WanPipeline",
+    }
+)
+"""The pipelines that say which of their calls is with the prompt, and which with the negative."""
+
+
 class Unready(BadInput):
     """The engine cannot load as its entry stands; the words name the option.
 
@@ -54,6 +71,41 @@ class Lora:
     weight: float = 1.0
     transformer: Literal["transformer", "transformer_2"] = "transformer"
     """Which of two experts; the first is the one for much noise."""
+
+
+Degree = Annotated[int, Field(ge=1, le=16)]
+
+
+@dataclass(config=_CLOSED, frozen=True)
+class Parallel:
+    """How many GPUs draw one video: the product of all of these."""
+
+    ulysses_degree: Degree = 1
+    """Among how many the context is divided, each attending with a part of the heads."""
+    ring_degree: Degree = 1
+    """The same, each attending with all heads to one part after the other."""
+    cfg_degree: Annotated[int, Field(ge=1, le=2)] = 1
+    """2: one half computes with the prompt, the other with the negative prompt."""
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Those of `shape`, in diffusers' words."""
+        return ("cfg", "ring", "ulysses")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """How the ranks lie, the last nearest to one another."""
+        return (self.cfg_degree, self.ring_degree, self.ulysses_degree)
+
+    @property
+    def context(self) -> int:
+        """Among how many ranks the context is divided."""
+        return self.ring_degree * self.ulysses_degree
+
+    @property
+    def ranks(self) -> int:
+        """How many processes there are, and GPUs."""
+        return self.context * self.cfg_degree
 
 
 @dataclass(config=_CLOSED, frozen=True)
@@ -84,6 +136,8 @@ class Options:
     vae_tiling: bool = False
     """Whether pictures are decoded in tiles, with less memory."""
     loras: tuple[Lora, ...] = ()
+    parallel: Parallel | None = None
+    """How several GPUs draw one video; None: one does."""
 
 
 _OPTIONS = TypeAdapter(Options)
@@ -100,4 +154,23 @@ def read(options: Mapping[str, object]) -> Options:
         raise Unready(f"options.{where}: {first['msg']}") from None
     if taken := sorted(OURS & checked.call.keys()):
         raise Unready(f"options.call.{taken[0]}: the job decides this")
+    for words in _apart(checked):
+        raise Unready(f"options.parallel{words}")
     return checked
+
+
+def _apart(options: Options) -> Iterator[str]:
+    """What does not go together with several GPUs."""
+    parallel = options.parallel
+    if parallel is None:
+        return
+    if parallel.ranks == 1:
+        yield ": one GPU is what there is without it"
+    if parallel.ring_degree > 1 and parallel.ulysses_degree > 1:
+        yield ".ring_degree: either this or ulysses_degree"
+    if parallel.ring_degree > 1 and options.attention in (None, "native"):
+        yield ".ring_degree: `native` attention cannot, name another, such as `_native_cudnn`"
+    if parallel.context > 1 and options.cache:
+        yield ": parts of a context would not agree when to use the cache"
+    if parallel.cfg_degree > 1 and options.pipeline not in GUIDED:
+        yield f".cfg_degree: not with {options.pipeline}"
