@@ -143,7 +143,11 @@ class Bench:
             **{"dtype": DTYPE} | options,
         )
         engine.load()
-        return partial(engine.render, self.subject.shot, self.folder / "out.mp4")
+
+        def draw(tell: Tell) -> None:
+            engine.render(self.subject.shot, self.folder / "out.mp4", tell)()
+
+        return draw
 
 
 def wait() -> None:

@@ -82,7 +82,7 @@ def seen(tmp_path: Path) -> Callable[[Diffusers, Shot], Frames]:
 
     def render(engine: Diffusers, shot: Shot = SHOT) -> Frames:
         out = tmp_path / "out.mp4"
-        engine.render(shot, out, lambda share, note=None: None)
+        engine.render(shot, out, lambda share, note=None: None)()
         with av.open(str(out)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         return np.asarray(frames)
@@ -312,7 +312,7 @@ class TestSound:
 
         def render(engine: Diffusers, shot: Shot) -> Any:
             out = tmp_path / "out.mp4"
-            engine.render(shot, out, lambda share, note=None: None)
+            engine.render(shot, out, lambda share, note=None: None)()
             with av.open(str(out)) as container:
                 if not container.streams.audio:
                     return None

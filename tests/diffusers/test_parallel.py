@@ -24,7 +24,7 @@ from diffusers.guiders import ClassifierFreeGuidance
 
 from squero.engines.diffusers import Diffusers, dividing, ranks
 from squero.engines.diffusers.options import Parallel, Unready
-from squero.engines.host import Host
+from squero.engines.host import Host, Listener
 from squero.shot import BadInput, Crashed, Shot, Stopped
 
 from . import tiny
@@ -88,13 +88,13 @@ def test_draws_what_one_draws(weights: Path, tmp_path: Path, image: Path, name: 
         shot = replace(shot, width=128, height=96, audio=True)
     alone = Diffusers(**options_of(weights, name))
     alone.load()
-    alone.render(shot, tmp_path / "alone.mp4", lambda share, note=None: None)
+    alone.render(shot, tmp_path / "alone.mp4", lambda share, note=None: None)()
     told: list[float] = []
 
     async def scenario() -> None:
         host = host_of(weights, name, parallel=MODELS[name][-1])
         try:
-            await host.render(shot, tmp_path / "out.mp4", told.append, 300)
+            await host.render(shot, tmp_path / "out.mp4", 300, Listener(told.append))
         finally:
             await host.aclose()
 
@@ -113,7 +113,7 @@ def test_a_stop_ends_all_ranks_and_no_process(weights: Path, tmp_path: Path, ima
     async def scenario() -> None:
         host = host_of(weights, "dense", steps=3, parallel=ULYSSES)
         try:
-            await host.render(shot, out, lambda share: None, 300)
+            await host.render(shot, out, 300)
             before, processes = seen(out), family(host)
             assert len(processes) == 2
             if sys.platform == "linux":
@@ -121,10 +121,10 @@ def test_a_stop_ends_all_ranks_and_no_process(weights: Path, tmp_path: Path, ima
                     status = Path(f"/proc/{process.pid}/status").read_text()
                     assert "Seccomp:\t2" in status, "It has a network"
             with pytest.raises(Stopped):
-                await host.render(shot, out, lambda share: host.stop(), 300)
+                await host.render(shot, out, 300, Listener(lambda share: host.stop()))
             with pytest.raises(BadInput, match="needs an image"):
-                await host.render(SHOT, out, lambda _: None, 300)
-            await host.render(shot, out, lambda share: None, 300)
+                await host.render(SHOT, out, 300)
+            await host.render(shot, out, 300)
             assert family(host) == processes
             assert np.array_equal(before, seen(out))
         finally:
@@ -147,7 +147,7 @@ def test_a_rank_that_dies_is_a_crash_of_all(weights: Path, tmp_path: Path, victi
 
         try:
             with pytest.raises(Crashed):
-                await host.render(SHOT, tmp_path / "out.mp4", kill, 300)
+                await host.render(SHOT, tmp_path / "out.mp4", 300, Listener(kill))
             assert len(killed) == 2
             assert_gone(killed)
         finally:

@@ -6,18 +6,20 @@ extra `squero[diffusers]`.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from squero.engines import Tell
+from squero.engines import Rest, Tell
 from squero.engines.diffusers.arguments import Abilities, arguments
-from squero.engines.diffusers.clip import frames, heard
+from squero.engines.diffusers.clip import Picture, developed, frames, heard
 from squero.engines.diffusers.fitting import Course, Grid
 from squero.engines.diffusers.look import missing
 from squero.engines.diffusers.options import Unready, read
 from squero.engines.diffusers.steps import DENOISING, stepping
+from squero.engines.motion.ambience import Samples
 from squero.engines.motion.film import Film
 from squero.engines.motion.planes import from_rgb
 from squero.shot import Shot
@@ -67,18 +69,19 @@ class Diffusers:
         if self._ranks:
             self._ranks.any(False)  # a deadline is for drawing, not for waiting until others can
 
-    def render(self, shot: Shot, out: Path, tell: Tell) -> None:
-        """Write the shot; raises BadInput for what the model cannot do or the media cannot give."""
+    def render(self, shot: Shot, out: Path, tell: Tell) -> Rest:
+        """Draw the shot, whose rest is to write it.
+
+        Raises BadInput for what the model cannot do or the media cannot give.
+        """
         course = Course.of(shot, self._options.fps)
         if self._ranks:
             self._ranks.send(shot, out)
         made = self._drawn(shot, course, tell)
-        scales = self._able.side is not None
-        with Film(out, shot, heard(shot, *self._sound(made))) as film:
-            pictures = frames(made.frames[0], course, shot, scales=scales)
-            for number, picture in enumerate(pictures, start=1):
-                film.advance(from_rgb(picture))
-                tell(DENOISING + (1 - DENOISING) * number / shot.frames)
+        # From here on nothing is on the accelerator.
+        drawn, sound = developed(made.frames[0]), heard(shot, *self._sound(made))
+        pictures = frames(drawn, course, shot, scales=self._able.side is not None)
+        return partial(written, pictures, sound, shot, out, tell)
 
     def draw(self, shot: Shot) -> None:
         """Have a part in drawing the shot, which rank 0 writes."""
@@ -104,6 +107,16 @@ class Diffusers:
         if not self._able.sound:
             return None, 0
         return made.audio[0], self._pipeline.vocoder.config.output_sampling_rate
+
+
+def written(
+    pictures: Iterator[Picture], sound: Samples | None, shot: Shot, out: Path, tell: Tell
+) -> None:
+    """Write the clip."""
+    with Film(out, shot, sound) as film:
+        for number, picture in enumerate(pictures, start=1):
+            film.advance(from_rgb(picture))
+            tell(DENOISING + (1 - DENOISING) * number / shot.frames)
 
 
 def prepared() -> ModuleType:

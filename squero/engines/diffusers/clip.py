@@ -1,6 +1,6 @@
 """What a pipeline drew as the clip: exactly its size, its number of frames and its sound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,8 +21,10 @@ class Short(RuntimeError):
     """The model drew fewer frames or pixels than it was asked for."""
 
 
-def frames(video: Any, course: Course, shot: Shot, *, scales: bool) -> Iterator[Picture]:
-    """The clip's frames in RGB, out of a tensor of frames, channels, rows and columns from 0 to 1.
+def frames(
+    video: Sequence[Picture], course: Course, shot: Shot, *, scales: bool
+) -> Iterator[Picture]:
+    """The clip's frames in RGB, out of those that the model drew; raises Short.
 
     Between two of the model's frames both show through. Pictures are cut to the middle; those of a
     model that `scales` are first brought to where they just cover the clip.
@@ -30,11 +32,16 @@ def frames(video: Any, course: Course, shot: Shot, *, scales: bool) -> Iterator[
     if len(video) < course.drawn:
         raise Short(f"{len(video)} frames of {course.drawn}")
     for before, onwards in course.places():
-        now = framed(picture(video[before]), shot, scales=scales)
+        now = framed(video[before], shot, scales=scales)
         if onwards:
-            following = framed(picture(video[before + 1]), shot, scales=scales)
+            following = framed(video[before + 1], shot, scales=scales)
             now = np.asarray(cv2.addWeighted(now, 1 - onwards, following, onwards, 0), np.uint8)
         yield now
+
+
+def developed(video: Any) -> list[Picture]:
+    """The pictures in a tensor of frames, channels, rows and columns from 0 to 1."""
+    return [picture(frame) for frame in video]
 
 
 def picture(frame: Any) -> Picture:
