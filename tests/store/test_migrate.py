@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 TABLES = {
     "accounts", "balances", "clock", "generations", "idempotency", "keys", "lanes", "migrations",
-    "refusals", "shares", "spending", "transfers", "watch", "workers",
+    "refusals", "shares", "spending", "transfers", "upstream_prices", "watch", "workers",
 }  # fmt: skip
 PARTIAL = {
     "generations_queue", "generations_queue_by_model", "generations_waiting", "generations_leases",
