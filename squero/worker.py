@@ -20,6 +20,7 @@ import structlog
 from squero.client import ApiError, Backoff, ClientError, Http
 from squero.engines.host import Host
 from squero.engines.scratch import scratch
+from squero.prices import Prices
 from squero.shot import BadInput, Crashed, RenderError, Shot, Stopped
 
 log = structlog.get_logger(__name__)
@@ -86,12 +87,15 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and render for ever; raises TokenRefused."""
+        prices = asyncio.create_task(Prices(self._http, self._folder).run())
         try:
             while True:
                 job = await self._claim()
                 if job is not None:
                     await self._work(job)
         finally:
+            prices.cancel()
+            await asyncio.gather(prices, return_exceptions=True)
             await self._close_host()
 
     async def _claim(self) -> Job | None:

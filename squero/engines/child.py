@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from squero.engines import Engine, Settles, build, network
+from squero.engines import Engine, Prices, Settles, build, network
 from squero.engines.messages import (
     COMMAND_BYTES,
     WORDS,
@@ -23,6 +23,8 @@ from squero.engines.messages import (
     Failed,
     Load,
     Loaded,
+    Price,
+    Priced,
     Progress,
     Render,
     Report,
@@ -105,6 +107,8 @@ class Child:
                     self._render(engine, command)
                 case Settle() as command:
                     self._settle(engine, command)
+                case Price() as command:
+                    self._price(engine, command)
 
     def _listen(self) -> None:
         # Standing in the pipe's end is the second line for dying with the parent.
@@ -172,6 +176,14 @@ class Child:
         except Exception as error:
             print(place(error), file=sys.stderr)  # noqa: T201
         self._report(Settled(command.number))
+
+    def _price(self, engine: object, command: Price) -> None:
+        try:
+            micros = engine.price(command.shot) if isinstance(engine, Prices) else None
+        except Exception as error:
+            self._report(failure(command.number, error))
+        else:
+            self._report(Priced(command.number, micros))
 
 
 def limit(what: int, most: int) -> None:

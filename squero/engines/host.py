@@ -24,6 +24,8 @@ from squero.engines.messages import (
     Garbled,
     Load,
     Loaded,
+    Price,
+    Priced,
     Progress,
     Render,
     Report,
@@ -51,6 +53,7 @@ LINE_BYTES = 64 * 1024
 LOGGED_CHARACTERS = 500
 BURIAL_SECONDS = 5.0
 SETTLE_SECONDS = 20.0
+PRICE_SECONDS = 20.0
 PROTOCOL = "The engine's process broke the protocol"
 FAILURES: Mapping[str, type[RenderError]] = {
     kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
@@ -230,6 +233,22 @@ class Host:
                 child.send(Settle(self._number, note))
                 if await child.report() != Settled(self._number):
                     raise Crashed(PROTOCOL)
+
+    async def price(self, shot: Shot) -> int | None:
+        """What rendering such a shot costs elsewhere, in micros; None where that is not told.
+
+        Raises UpstreamFailed, Crashed, DeadlineExceeded.
+        """
+        async with self._turn():
+            child = await self._warm()
+            async with deadline(PRICE_SECONDS):
+                child.send(Price(self._number, shot))
+                match await child.report():
+                    case Priced(self._number, micros):
+                        return micros
+                    case Failed(self._number, kind, words):
+                        raise FAILURES[kind](words)
+            raise Crashed(PROTOCOL)
 
     def stop(self) -> None:
         """Ask the render in progress to stop; after the grace its child is killed."""

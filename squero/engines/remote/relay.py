@@ -17,6 +17,7 @@ from squero.engines import Tell
 from squero.engines.remote import slots, upstream
 from squero.engines.remote.fit import deliver
 from squero.engines.remote.pool import Pool
+from squero.engines.remote.survey import survey
 from squero.engines.remote.ticket import Ticket
 from squero.engines.remote.upstream import Away, Broke, Gone, Ready, Upstream
 from squero.shot import BadInput, Shot, UpstreamFailed
@@ -50,6 +51,9 @@ class Dialect(Protocol):
     async def forget(self, http: Http, at: Upstream, id: str) -> None:  # noqa: A002
         """Have it delete what it keeps of the job."""
 
+    async def serves(self, http: Http, at: Upstream) -> bool:
+        """Whether the model can be had there now, as far as a cheap call tells."""
+
 
 class Relay:
     """The engine: renders nothing itself."""
@@ -72,6 +76,15 @@ class Relay:
     def settle(self, note: str) -> None:
         """Have the upstream delete what it keeps of this job, if it answers."""
         asyncio.run(forget(self._dialect, self._pool, Ticket.read(note)))
+
+    def missing(self, constraints: Mapping[str, object] | None = None) -> str | None:
+        """Why no job can be rendered now, in a sentence; None when one can."""
+        there = asyncio.run(survey(self._pool.upstreams, self._dialect.serves))
+        if any(there):
+            return None
+        return (
+            "None of its upstreams serves the model" if there else "None of its upstreams answers"
+        )
 
 
 async def forget(dialect: Dialect, pool: Pool, ticket: Ticket) -> None:

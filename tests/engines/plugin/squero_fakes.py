@@ -85,6 +85,10 @@ class Obedient:
         with Path("settled").open("a") as file:
             file.write(f"{note}\n")
 
+    def price(self, shot: Shot) -> int | None:
+        getattr(self, shot.prompt or "succeed")(shot, lambda share, note=None: None)
+        return 1000 * shot.frames if shot.audio else None
+
     def swell(self, shot: Shot, tell: Tell) -> None:
         raise MemoryError(shot.prompt)
 
