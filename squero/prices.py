@@ -57,20 +57,23 @@ class Prices:
 
     async def _asked(self, model: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What its upstreams ask for each clip that they have a price for."""
-        prices: list[dict[str, Any]] = []
-        failures = 0
+        engine, options, clips = model["engine"], model["options"], model["clips"]
         try:
-            async with aclosing(Host(model["engine"], model["options"], self._folder)) as host:
-                for clip in model["clips"]:
-                    try:
-                        prices += await _price(host, clip)
-                    except RenderError as failed:
-                        failures += 1
-                        log.warning("no price", model=model["id"], why=str(failed))
-                    if failures == PATIENCE:
-                        break
+            host = Host(engine, options, self._folder)
         except LookupError as unknown:
             log.warning("no price", model=model["id"], why=str(unknown))
+            return []
+        prices: list[dict[str, Any]] = []
+        failures = 0
+        async with aclosing(host):
+            for clip in clips:
+                try:
+                    prices += await _price(host, clip)
+                except RenderError as failed:
+                    failures += 1
+                    log.warning("no price", model=model["id"], why=str(failed))
+                if failures == PATIENCE:
+                    break
         return prices
 
 

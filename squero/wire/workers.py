@@ -48,7 +48,7 @@ class FailureRequest(_Request):
 class PriceEntry(_Request):
     """What the upstreams ask for one clip."""
 
-    seconds: Annotated[int, Field(gt=0)]
+    seconds: Annotated[int, Field(strict=True, gt=0)]
     resolution: StrictStr
     aspect_ratio: StrictStr | None
     audio: StrictBool

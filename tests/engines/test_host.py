@@ -265,9 +265,7 @@ class TestPrice:
         finally:
             await host.aclose()
 
-    async def test_an_upstreams_failure_keeps_the_child(
-        self, host: Host, shot_of: ShotOf
-    ) -> None:
+    async def test_an_upstreams_failure_keeps_the_child(self, host: Host, shot_of: ShotOf) -> None:
         await host.load()
         pid = host.pid
         with pytest.raises(UpstreamFailed):
