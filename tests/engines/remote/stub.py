@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-PNG = b"\x89PNG"
+PICTURES = (b"\x89PNG", b"\xff\xd8")
 Step = Callable[[], Response | None]
 """What happens in place of a call, once; None: what happens otherwise, afterwards."""
 
@@ -114,7 +114,7 @@ def openai_videos(upstream: Upstream) -> Starlette:
                     fields[name] = value if is_text else (value.content_type, await value.read())
         except MultiPartException:
             return JSONResponse({"error": {"message": "no form"}}, 400)
-        if not is_picture(fields.get("input_reference", ("", PNG))[1]):
+        if not is_picture(fields.get("input_reference", ("", PICTURES[0]))[1]):
             return JSONResponse({"error": {"message": "no picture"}}, 400)
         name = upstream.take(request, fields)
         if late := upstream.meet("created", request):
@@ -218,7 +218,7 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
 
 
 def is_picture(data: bytes) -> bool:
-    return data.startswith(PNG)
+    return data.startswith(PICTURES)
 
 
 def breaks_off(video: bytes) -> Step:
