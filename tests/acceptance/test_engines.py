@@ -132,7 +132,9 @@ SHOPS = {"motion": motion, "openai-videos": at_a_stub, "venice": in_a_row}
 
 
 @pytest.fixture(scope="module", params=SHOPS)
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
     with ExitStack() as stack:
         yield SHOPS[request.param](stack, tmp_path_factory.mktemp("shop") / "home")
 

@@ -209,5 +209,5 @@ class Journey:
                 except (Away, BrokenDownload):
                     if time.monotonic() - heard > OUTAGE_SECONDS:
                         raise UpstreamFailed("The upstream gives no news of the job") from None
-                pause = max(POLL_SECONDS, POLL_SHARE * (time.monotonic() - began))
+                pause = POLL_SECONDS + POLL_SHARE * (time.monotonic() - began)
                 await asyncio.sleep(min(pause, LONGEST_POLL_SECONDS))
