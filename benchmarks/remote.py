@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from os import getloadavg, sched_getaffinity
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,8 @@ from benchmarks.stage import Stage, made_yard, make_tenant
 
 SHARE, MORE_MS = 0.01, 300
 """The most that Squero may add: a part of the upstream's time, and milliseconds."""
+BUSY = 1.5
+"""Processes for each core, beyond which waiting for a core is most of what is measured."""
 POLL_SECONDS = 0.05
 ROUNDS = {2.0: 10, 30.0: 2}
 TINY_ROUNDS = {0.2: 1, 0.4: 1}
@@ -64,16 +67,7 @@ async def run(stage: Stage) -> Report:
     """Seconds from the order to the video's last byte, directly and through Squero."""
     report = Report(
         "remote: a video of an upstream, directly and through Squero",
-        (
-            "upstream",
-            "its seconds",
-            "direct s",
-            "Squero s",
-            "more ms",
-            "worst ms",
-            "of limit",
-            "CPU ms",
-        ),
+        ("upstream", "takes s", "direct s", "Squero s", "more ms", "worst", "of limit", "CPU ms"),
     )
     rounds = TINY_ROUNDS if stage.tiny else ROUNDS
     film = _film(stage.folder / "film.mp4")
@@ -117,7 +111,12 @@ def _judge(report: Report, engine: str, seconds: float, measured: Measured) -> N
     row = (engine, seconds, direct, through, more_ms, max(0.0, *more))
     report.add(*row, more_ms / limit_ms, measured.cpu_ms)
     goal = f"{engine}, {seconds:g} s: at most 1 % and {MORE_MS} ms more: {more_ms:.0f} ms"
-    report.judge(goal, passed=more_ms <= limit_ms)
+    if more_ms <= limit_ms:
+        report.judge(goal, passed=True)
+    elif getloadavg()[0] > BUSY * len(sched_getaffinity(0)):
+        report.judge(f"{goal}, on a machine that was busy with others", passed=None)
+    else:
+        report.judge(goal, passed=False)
 
 
 async def _timed(buy: "Buy", buyer: Buyer) -> float:

@@ -5,6 +5,7 @@ their own, which end when the answers are there: no render waits for a price.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 30.0
 """How often the server is asked which prices it wants; mostly it wants none."""
 PATIENCE = 3
-"""How many clips of a model may fail before the others are not asked for."""
+"""How many questions for a model may fail before it is left for the next time."""
 CLIP = ("seconds", "resolution", "aspect_ratio", "audio")
 """What names a clip in a report."""
 PATH = "/worker/v1/prices"
@@ -64,16 +65,16 @@ class Prices:
             log.warning("no price", model=model["id"], why=str(unknown))
             return []
         prices: list[dict[str, Any]] = []
-        failures = 0
+        unasked, failures = deque(clips), 0
         async with aclosing(host):
-            for clip in clips:
+            while unasked and failures < PATIENCE:
+                clip = unasked.popleft()
                 try:
                     prices += await _price(host, clip)
                 except RenderError as failed:
                     failures += 1
+                    unasked.append(clip)
                     log.warning("no price", model=model["id"], why=str(failed))
-                if failures == PATIENCE:
-                    break
         return prices
 
 

@@ -1,4 +1,4 @@
-"""One customer's way, the same whatever renders: here, at a stub of an upstream, at another Squero."""
+"""One customer's way, the same whatever renders: here, a stub of an upstream, another Squero."""
 
 import base64
 import os
