@@ -121,7 +121,7 @@ def list_models(home: Path | None) -> None:
 
 def _price(model: Model) -> str:
     if model.upstream_price is not None:
-        return f"its upstreams' + {model.upstream_price.margin_percent} %"
+        return f"upstreams' + {model.upstream_price.margin_percent} %"
     return ", ".join(model.usd_per_second[name] for name in model.rendered)
 
 

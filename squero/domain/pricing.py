@@ -31,9 +31,12 @@ def price_micros(model: Model, clip: Clip) -> int:
     return _rate_micros(model.usd_per_second[clip.resolution]) * clip.seconds
 
 
-def with_margin(asked_micros: int, margin_percent: int) -> int:
-    """What an upstream asks and the margin, rounded up to a whole micro."""
-    return -(-asked_micros * (100 + margin_percent) // 100)
+def with_margin(asked_micros: int, margin_percent: int, seconds: int) -> int:
+    """What an upstream asks and the margin, rounded up to whole micros for every second.
+
+    Usage tells the price of a second, and the charge is that times the seconds.
+    """
+    return -(-asked_micros * (100 + margin_percent) // (100 * seconds)) * seconds
 
 
 def terms(model: Model) -> str:
@@ -76,7 +79,7 @@ class Prices:
         asked_micros = (await self._reported.get((model.id, terms(model)))).get(clip)
         if asked_micros is None:
             raise ModelOffline
-        return with_margin(asked_micros, model.upstream_price.margin_percent)
+        return with_margin(asked_micros, model.upstream_price.margin_percent, clip.seconds)
 
     async def unknown(self, model: Model) -> bool:
         """Whether no clip of the model has a price."""

@@ -81,7 +81,7 @@ async def test_from_report_to_charge(wanted, hand, http, customer, picture, hous
     answer = await hand.call("POST", "/prices", json=priced(model, 50_000, 70_001, 60_000))
     assert answer.status_code == 204
     assert await wanted() == []
-    assert (await http.post("/api/v1/video/quote", json=ASKED)).json() == {"quote": 0.077002}
+    assert (await http.post("/api/v1/video/quote", json=ASKED)).json() == {"quote": 0.077005}
     answer = await http.post("/api/v1/video/quote", json=ASKED | {"duration": "8s"})
     assert answer.status_code == 503
     [listed] = (await http.get("/api/v1/models")).json()["data"]
@@ -89,7 +89,7 @@ async def test_from_report_to_charge(wanted, hand, http, customer, picture, hous
     assert (await customer.post("queue", order)).status_code == 200
     async with house.yard.database.reading() as tx:
         found = await tx._connection.execute("SELECT price_micros FROM generations")
-        assert await found.fetchall() == [(77_002,)]
+        assert await found.fetchall() == [(77_005,)]
 
 
 @pytest.mark.parametrize("lane", ["other"])

@@ -77,11 +77,19 @@ def report(yard, model):
 
 
 @pytest.mark.parametrize(
-    ("asked", "percent", "price"),
-    [(50_000, 20, 60_000), (1, 1, 2), (0, 50, 0), (99, 0, 99), (333_333, 33, 443_333)],
+    ("asked", "percent", "seconds", "price"),
+    [
+        (50_000, 20, 5, 60_000),
+        (1, 1, 1, 2),
+        (1, 0, 5, 5),
+        (0, 50, 5, 0),
+        (99, 0, 1, 99),
+        (333_333, 33, 1, 443_333),
+        (333_333, 33, 10, 443_340),
+    ],
 )
-def test_the_margin_is_rounded_up(asked, percent, price):
-    assert with_margin(asked, percent) == price
+def test_the_margin_is_rounded_up_for_every_second(asked, percent, seconds, price):
+    assert with_margin(asked, percent, seconds) == price
 
 
 class TestMicros:
