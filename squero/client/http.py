@@ -65,6 +65,8 @@ class Http:
         self._backoff = backoff or Backoff()
         self._timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
         self._answer_bytes = answer_bytes
+        self.heard: Mapping[str, str] = {}
+        """The headers of the last answer."""
         if transport is None and _is_loopback(self.base_url.host):
             # Given a transport, httpx looks for no proxy.
             transport = httpx.AsyncHTTPTransport(verify=self.base_url.scheme == "https")
@@ -138,6 +140,7 @@ class Http:
             except LOST as lost:
                 failure = self._unreachable(lost)
             else:
+                self.heard = response.headers
                 if response.is_success:
                     return response
                 failure = refusal(response)

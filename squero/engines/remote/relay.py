@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from squero.client import Backoff, BrokenDownload, ClientError, Http
 from squero.engines import Tell
-from squero.engines.remote import slots, upstream
+from squero.engines.remote import pace, slots, upstream
 from squero.engines.remote.fit import deliver
 from squero.engines.remote.pool import Pool
 from squero.engines.remote.survey import survey
@@ -23,9 +23,6 @@ from squero.engines.remote.upstream import Away, Broke, Gone, Ready, Upstream
 from squero.shot import BadInput, Shot, UpstreamFailed
 
 HEED_SECONDS = 0.1
-POLL_SECONDS = 0.2
-POLL_SHARE = 0.01
-LONGEST_POLL_SECONDS = 5.0
 OUTAGE_SECONDS = 300.0
 """How long a shot waits for upstreams that are all away, or for word of its own."""
 TURNS = 3
@@ -158,10 +155,10 @@ class Journey:
                 if (slot := await self._offer(at)) is not None:
                     return at, slot
             if able:
-                until = max(until, time.monotonic() + POLL_SECONDS)
+                until = max(until, time.monotonic() + pace.POLL_SECONDS)
             if time.monotonic() > until:
                 raise UpstreamFailed("All upstreams are away")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pace.POLL_SECONDS)
 
     async def _offer(self, at: Upstream) -> slots.Slot | None:
         """A place at this upstream, if it has one and took the shot."""
@@ -209,5 +206,5 @@ class Journey:
                 except (Away, BrokenDownload):
                     if time.monotonic() - heard > OUTAGE_SECONDS:
                         raise UpstreamFailed("The upstream gives no news of the job") from None
-                pause = POLL_SECONDS + POLL_SHARE * (time.monotonic() - began)
-                await asyncio.sleep(min(pause, LONGEST_POLL_SECONDS))
+                passed_seconds = time.monotonic() - began
+                await asyncio.sleep(pace.pause_seconds(passed_seconds, http.heard))
