@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import claim, http, queue, render, sealing, uploads
+from benchmarks import claim, http, queue, remote, render, sealing, uploads
 from benchmarks.report import Report
 from benchmarks.stage import Stage
 from squero.store import embedded
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "sealing": sealing.run,
     "render": render.run,
     "uploads": uploads.run,
+    "remote": remote.run,
 }
 
 

@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +73,15 @@ def database_cpu_seconds(stage: Stage) -> float:
 
 @asynccontextmanager
 async def squero(
-    stage: Stage, url: str, home: Path, settings: Mapping[str, str] = UNLIMITED
+    stage: Stage,
+    url: str,
+    home: Path,
+    settings: Mapping[str, str] = UNLIMITED,
+    workers: int = 0,
 ) -> AsyncIterator[Server]:
-    """`squero serve` without workers, on this database and home."""
+    """`squero serve` on this database and home, without workers of its own unless told."""
     program = ["benchmarks.profiled", str(stage.profile)] if stage.profile else ["squero"]
-    command = ["-m", *program, "serve", "--port=0", "--workers=0", f"--home={home}"]
+    command = ["-m", *program, "serve", "--port=0", f"--workers={workers}", f"--home={home}"]
     told = {**settings, "SQUERO_DATABASE_URL": url}
     async with _announced(command, cores()[0], told) as server:
         yield server
@@ -88,6 +92,14 @@ async def empty(file: Path | None = None, core: int | None = None) -> AsyncItera
     """The server that does nothing, or hands out a file; on the server's core unless told."""
     command = ["-m", "benchmarks.empty", *([str(file)] if file else [])]
     async with _announced(command, cores()[0] if core is None else core, {}) as server:
+        yield server
+
+
+@asynccontextmanager
+async def upstream(file: Path, paces: Iterable[float]) -> AsyncIterator[Server]:
+    """The server whose jobs take so many seconds and come to this file, on the load's core."""
+    command = ["-m", "benchmarks.upstream", str(file), *(f"{pace:g}" for pace in paces)]
+    async with _announced(command, cores()[1], {}) as server:
         yield server
 
 

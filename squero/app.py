@@ -34,6 +34,7 @@ from squero.domain.limits import Limits
 from squero.domain.news import News, heard
 from squero.domain.outlook import Outlook
 from squero.domain.polled import Polls
+from squero.domain.pricing import Prices
 from squero.domain.refusals import Refusals
 from squero.domain.yard import Yard
 from squero.errors import (
@@ -97,6 +98,7 @@ async def open_yard(
             polls=Polls(database),
             news=News(database),
             admission=Admission(settings, database),
+            prices=Prices(database),
             fetcher=Fetcher(spool, Rules(settings.allowed_hosts, dev)),
             policies=policy.load(settings.refused_terms_file),
         )

@@ -33,6 +33,21 @@ def micros_from_usd(text: str) -> int:
     return int(micros)
 
 
+def micros_from_quote(quote: object) -> int:
+    """The micros of an amount that another server tells, rounded up to a whole one.
+
+    It is as JSON gives it with its decimals as Decimal; what is finer than a thousandth of a micro
+    is another server's binary fraction. Raises ValueError for what is no price.
+    """
+    if isinstance(quote, bool) or not isinstance(quote, int | Decimal):
+        raise ValueError("no number")
+    amount = Decimal(quote)
+    if not amount.is_finite() or not 0 <= amount <= MOST_USD:
+        raise ValueError("no price")
+    thousandths = int((amount * MICROS_PER_USD * 1000).to_integral_value())
+    return -(-thousandths // 1000)
+
+
 def usd_text(micros: int) -> str:
     """The amount as decimal text without trailing zeros, such as "0.055" or "12"."""
     whole, rest = divmod(abs(micros), MICROS_PER_USD)

@@ -35,6 +35,7 @@ from squero.store.programs import choose_identity, detach_program, run_program
 _numbers = itertools.count(1)
 _TABLES = (
     "idempotency",
+    "upstream_prices",
     "transfers",
     "spending",
     "refusals",
@@ -226,5 +227,6 @@ async def cleared(shared_house: House) -> House:
             await tx._connection.execute(f"DELETE FROM {table}")
     shutil.rmtree(shared_house.yard.settings.home / "media" / "generations", ignore_errors=True)
     shared_house.yard.admission.reset()
+    shared_house.yard.prices.reset()
     shared_house.failures.reset()
     return shared_house

@@ -152,9 +152,9 @@ class TestBlockedLoop:
     async def test_is_noticed(self, http, monkeypatch):
         price = generation.quote
 
-        def slow(*arguments):
+        async def slow(*arguments):
             time.sleep(0)
-            return price(*arguments)
+            return await price(*arguments)
 
         assert (await http.post("/api/v1/video/quote", json=ASKED)).status_code == 200
         monkeypatch.setattr(generation, "quote", slow)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import http, litellm, server
+from benchmarks import http, litellm, remote, server
 from benchmarks.http import CREATE, READ, Call, Cost
 from benchmarks.load import Met
 from benchmarks.report import Report
@@ -27,6 +27,7 @@ FIRST = {
     "sealing": "write a plain file",
     "render": "image to video, 480p",
     "uploads": "drops the body",
+    "remote": "openai-videos",
 }
 
 
@@ -73,6 +74,7 @@ class TestBenchmarks:
             ("http", ["quote", "quote", "poll, a waiting job", "queue, 16", "queue with 200 kB"]),
             ("sealing", ["1 reader:", "1 reader:", "50 readers", "50 readers", "first byte"]),
             ("uploads", ["at most 150 MB above idle", "others stalled at most 200 ms"]),
+            ("remote", [f"{name}, {s} s" for name in remote.DIALECTS for s in remote.TINY_ROUNDS]),
         ],
     )
     def test_the_others_are_judged(

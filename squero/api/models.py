@@ -56,10 +56,11 @@ def _type(request: Request, known: Sequence[str], default: str) -> str:
 
 
 async def _entry(house: House, model: Model) -> ModelAnswer:
+    yard = house.yard
     spec = ModelSpec(
         name=model.name,
         description=model.description,
-        offline=await house.yard.admission.offline(model),
+        offline=await yard.admission.offline(model) or await yard.prices.unknown(model),
         constraints=VideoConstraints.model_validate(model.constraints.model_dump()),
     )
     return ModelAnswer(id=model.id, created=model.created, model_spec=spec)

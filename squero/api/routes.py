@@ -6,7 +6,18 @@ from typing import NoReturn, TypeAlias
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from squero.api import billing, docs, facade, health, keys, models, rate_limits, video, workers
+from squero.api import (
+    billing,
+    docs,
+    facade,
+    health,
+    keys,
+    models,
+    prices,
+    rate_limits,
+    video,
+    workers,
+)
 from squero.api.gate import Open, WithAdminKey, WithKey, WithToken
 from squero.api.house import House
 from squero.errors import NotFound
@@ -90,6 +101,8 @@ def routes(house: House) -> list[BaseRoute]:
             [
                 _post("/claim", WithToken(house, workers.claim)),
                 _get("/models", WithToken(house, workers.models)),
+                _get("/prices", WithToken(house, prices.wanted)),
+                _post("/prices", WithToken(house, prices.report)),
                 _get(f"{attempt}/inputs/{{role}}", WithToken(house, workers.read_input)),
                 _post(f"{attempt}/progress", WithToken(house, workers.progress)),
                 Route(f"{attempt}/result", WithToken(house, workers.upload), methods=["PUT"]),

@@ -37,7 +37,7 @@ async def quote(house: House, request: Request) -> Response:
     asked = await read_request(house, request, QuoteVideoRequest, None, limit)
     _name_model(house, request, asked.model)
     resolution = asked.resolution if isinstance(asked.resolution, str) else None
-    price = generation.quote(
+    price = await generation.quote(
         house.yard,
         VideoRequest(
             model=asked.model,

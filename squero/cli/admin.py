@@ -15,7 +15,7 @@ from squero.cli.base import load_settings, refuse, say
 from squero.cli.database import answered, open_database
 from squero.cli.records import cell, moment, show, utf8, work
 from squero.domain import keys, upkeep
-from squero.domain.catalog import Catalog, CatalogError
+from squero.domain.catalog import Catalog, CatalogError, Model
 from squero.domain.ledger import Audit, Difference, Miscounted, Total
 from squero.domain.yard import Yard
 from squero.money import usd_text
@@ -118,15 +118,20 @@ def list_models(home: Path | None) -> None:
     table = Table(model_id, "durations", "resolutions", "USD per second", "engine", box=None)
     for model in _catalog(home).models.values():
         listed = model.constraints
-        prices = ", ".join(model.usd_per_second[name] for name in model.rendered)
         table.add_row(
             model.id,
             ", ".join(listed.durations),
             ", ".join(model.rendered),
-            prices,
+            _price(model),
             model.engine,
         )
     Console().print(table)
+
+
+def _price(model: Model) -> str:
+    if model.upstream_price is not None:
+        return f"upstreams' + {model.upstream_price.margin_percent} %"
+    return ", ".join(model.usd_per_second[name] for name in model.rendered)
 
 
 def _catalog(home: Path | None) -> Catalog:

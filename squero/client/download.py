@@ -133,6 +133,9 @@ class Download:
 
     async def _accept(self, part: PartFile, response: httpx.Response) -> bool:
         """Bring the file and the answer to the same byte; False when they cannot be."""
+        if response.is_stream_consumed:
+            # It was JSON, which is read at once.
+            raise BrokenDownload("the server sent something else than the file")
         if response.status_code == 206:
             expected = f"bytes {part.size}-"
             told = response.headers.get("content-range", "")

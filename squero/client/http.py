@@ -6,8 +6,10 @@ The core of the Python client and of a worker's calls.
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from json import dumps
 from pathlib import Path
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +18,13 @@ import httpx
 
 from squero.client.backoff import TRANSIENT, Backoff
 from squero.client.download import Check, Download
-from squero.client.errors import ClientError, Unreachable, api_error, is_settled
+from squero.client.errors import (
+    ClientError,
+    UnexpectedAnswer,
+    Unreachable,
+    api_error,
+    is_settled,
+)
 
 LOST = (
     httpx.TimeoutException,
@@ -28,6 +36,7 @@ LOST = (
 """The server may or may not have seen the call."""
 
 CHUNK_BYTES = 256 * 1024
+FRAMING = ("content-length", "transfer-encoding")
 
 Refusal = Callable[[httpx.Response], ClientError]
 
@@ -36,7 +45,9 @@ class Http:
     """Calls to `base_url` with a bearer token; used as an async context manager.
 
     Raises ValueError for an address or a token that cannot be used. Follows no redirects. A proxy
-    that the environment names is used, but never for a server on this machine.
+    that the environment names is used, but never for a server on this machine. `answer_bytes` is
+    for a server that is not trusted: the most that an answer may have that is read whole, all of it
+    within `silence_seconds`; one that has more raises UnexpectedAnswer.
     """
 
     def __init__(
@@ -47,19 +58,24 @@ class Http:
         backoff: Backoff | None = None,
         connect_seconds: float = 10.0,
         silence_seconds: float = 60.0,
+        answer_bytes: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base_url = _checked_url(base_url)
         self._backoff = backoff or Backoff()
         self._timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
+        self._answer_bytes = answer_bytes
+        self.heard: Mapping[str, str] = {}
+        """The headers of the last answer."""
         if transport is None and _is_loopback(self.base_url.host):
-            # Given a transport, httpx looks for no proxy; loading certificates takes 50 ms.
+            # Given a transport, httpx looks for no proxy.
             transport = httpx.AsyncHTTPTransport(verify=self.base_url.scheme == "https")
         self._client = httpx.AsyncClient(
             base_url=self.base_url,
             headers={"authorization": f"Bearer {_checked_token(token)}"} if token else {},
             timeout=self._timeout,
             transport=transport,
+            verify=True if transport else _tls(),
         )
 
     def __repr__(self) -> str:
@@ -124,6 +140,7 @@ class Http:
             except LOST as lost:
                 failure = self._unreachable(lost)
             else:
+                self.heard = response.headers
                 if response.is_success:
                     return response
                 failure = refusal(response)
@@ -167,15 +184,38 @@ class Http:
         return await download.save(target, opened, overwrite)
 
     async def _send(self, request: httpx.Request, stream: bool) -> httpx.Response:
+        if self._answer_bytes is not None:
+            # What unfolds while it is read has no size that could be told beforehand.
+            request.headers["accept-encoding"] = "identity"
         response = await self._client.send(request, stream=True)
         is_json = response.headers.get("content-type", "").startswith("application/json")
         if is_json or not (stream and response.is_success):
             try:
+                if self._answer_bytes is not None:
+                    return await self._read(response, self._answer_bytes)
                 await response.aread()
             finally:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
         return response
+
+    async def _read(self, response: httpx.Response, most_bytes: int) -> httpx.Response:
+        """The same answer, read, if it has no more than so many bytes and comes in time."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise UnexpectedAnswer("the server encoded its answer although it was asked not to")
+        body = bytearray()
+        try:
+            with anyio.fail_after(self._timeout.read):
+                async for part in response.aiter_raw():
+                    body += part
+                    if len(body) > most_bytes:
+                        raise UnexpectedAnswer(f"an answer of more than {most_bytes} bytes")
+        except TimeoutError:
+            raise httpx.ReadTimeout("an answer without end", request=response.request) from None
+        headers = [one for one in response.headers.multi_items() if one[0] not in FRAMING]
+        return httpx.Response(
+            response.status_code, headers=headers, content=bytes(body), request=response.request
+        )
 
     def _unreachable(self, lost: Exception) -> Unreachable:
         failure = Unreachable(f"no answer from {self.base_url} ({type(lost).__name__})")
@@ -204,6 +244,12 @@ async def _body(
 async def _chunks(file: anyio.AsyncFile[bytes]) -> AsyncIterator[bytes]:
     while chunk := await file.read(CHUNK_BYTES):
         yield chunk
+
+
+@cache
+def _tls() -> SSLContext:
+    """What certificates are held against; loading them takes 50 ms."""
+    return httpx.create_ssl_context()
 
 
 def _checked_url(base_url: str) -> httpx.URL:

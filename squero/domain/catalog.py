@@ -8,6 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -43,6 +44,9 @@ LIMIT_QUOTED = 20
 
 DEFAULT_RESOLUTION = "720p"
 DEFAULT_RATIO = "16:9"
+
+LIMIT_ASKED = 500
+"""Clips of a model whose prices are asked for, every few minutes."""
 
 AspectRatio = Literal[
     "16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:5"
@@ -95,6 +99,14 @@ class Constraints(BaseModel):
     prompt_character_limit: Annotated[int, Field(gt=0)] = 2500
 
 
+class UpstreamPrice(BaseModel):
+    """That a model costs what its upstreams ask, and a margin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    margin_percent: Annotated[int, Field(strict=True, ge=0, le=10_000)]
+
+
 class Model(BaseModel):
     """One entry of the catalogue."""
 
@@ -108,7 +120,9 @@ class Model(BaseModel):
     engine: str
     options: Mapping[str, object] = {}
     constraints: Constraints
-    usd_per_second: Mapping[Resolution, Price]
+    usd_per_second: Mapping[Resolution, Price] = {}
+    upstream_price: UpstreamPrice | None = None
+    """In place of `usd_per_second`."""
     render_seconds_per_second: Mapping[Resolution, Annotated[float, Field(gt=0)]]
     """What a render takes for a second of video, until ten of a kind have been measured."""
     requests_per_minute: Annotated[int, Field(gt=0)] | None = None
@@ -194,6 +208,17 @@ class Clip(NamedTuple):
     def frames(self) -> int:
         """Exactly duration times 24."""
         return self.seconds * FPS
+
+
+def clips(model: Model) -> Iterator[Clip]:
+    """Every clip that a request to the model can come to."""
+    listed = model.constraints
+    ratios = dict.fromkeys((model.default_ratio, *listed.aspect_ratios))
+    sounds = [listed.audio] if listed.audio or not listed.audio_input else [False, True]
+    if listed.audio and listed.audio_configurable:
+        sounds.append(False)
+    for duration, *rest in product(listed.durations, model.rendered, ratios, sounds):
+        yield Clip(int(duration.removesuffix("s")), *rest)
 
 
 class Catalog:
@@ -371,11 +396,21 @@ def _entry(path: Path, table: Mapping[str, Any]) -> Model:
         first = wrong.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CatalogError(f"{name}: {where}: {first['msg']}") from wrong
-    for rates in (model.usd_per_second, model.render_seconds_per_second):
-        if missing := set(model.rendered) - set(rates):
-            raise CatalogError(f"{name}: no price or render time for {sorted(missing)}")
+    _check_price(name, model)
+    if missing := set(model.rendered) - set(model.render_seconds_per_second):
+        raise CatalogError(f"{name}: render_seconds_per_second: none for {sorted(missing)}")
     if model.starts_from == "video_url" and not model.constraints.video_input:
         raise CatalogError(f"{name}: model_type video needs video_input")
     if model.constraints.end_image and model.starts_from != "image_url":
         raise CatalogError(f"{name}: end_image needs model_type image-to-video")
     return model
+
+
+def _check_price(name: str, model: Model) -> None:
+    if model.upstream_price is None:
+        if missing := set(model.rendered) - set(model.usd_per_second):
+            raise CatalogError(f"{name}: usd_per_second: none for {sorted(missing)}")
+    elif model.usd_per_second:
+        raise CatalogError(f"{name}: upstream_price: there is usd_per_second too; one alone counts")
+    elif sum(1 for _ in clips(model)) > LIMIT_ASKED:
+        raise CatalogError(f"{name}: upstream_price: more than {LIMIT_ASKED} clips to ask for")

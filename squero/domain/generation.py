@@ -20,7 +20,6 @@ from squero.domain.inputs import Sealing, Sent
 from squero.domain.job import Job
 from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
-from squero.domain.pricing import price_micros
 from squero.domain.yard import Yard
 from squero.errors import (
     AtCapacity,
@@ -56,10 +55,13 @@ class _NotTaken(Exception):
     """No job was made, and nothing is locked any more; says why."""
 
 
-def quote(yard: Yard, request: VideoRequest) -> int:
-    """The price in micros: what queueing the same request charges."""
+async def quote(yard: Yard, request: VideoRequest) -> int:
+    """The price in micros: what queueing the same request now charges.
+
+    Raises ModelOffline while a price that upstreams make is not known.
+    """
     model = yard.catalog.find(request.model)
-    return price_micros(model, catalog.clip(model, request))
+    return await yard.prices.micros(model, catalog.clip(model, request))
 
 
 async def queue(
@@ -82,8 +84,9 @@ async def queue(
     clip = catalog.check(model, request)
     await policy.check(yard.policies, request.prompt, request.negative_prompt)
     await yard.admission.check_lane(model)
+    price_micros = await yard.prices.micros(model, clip)
     if request.media:
-        await yard.admission.check_account(caller.account_id, model, price_micros(model, clip))
+        await yard.admission.check_account(caller.account_id, model, price_micros)
     sealing = Sealing(uuid4(), os.urandom(32))
     try:
         sent = Sent(request.media, caller.account_id, cover)

@@ -14,7 +14,6 @@ from squero.domain import catalog
 from squero.domain.catalog import Clip, Model, VideoRequest
 from squero.domain.inputs import Input, Sealing
 from squero.domain.keys import Caller
-from squero.domain.pricing import price_micros
 from squero.domain.yard import Yard
 from squero.media.look import Footage, Picture
 from squero.media.sealed import seal
@@ -77,7 +76,7 @@ async def make(
         inputs=Jsonb({role: one.media_type for role, one in found.items()}),
         key_day=caller.today,
         wrapped_key=await _wrapped(yard, sealing, caller.today),
-        price_micros=price_micros(model, clip),
+        price_micros=await yard.prices.micros(model, clip),
         estimate_us=estimate_us,
         expected_wait_us=await yard.outlook.wait_us(model.lane, caller.account_id, estimate_us),
     )

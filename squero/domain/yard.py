@@ -9,6 +9,7 @@ from squero.domain.news import News
 from squero.domain.outlook import Outlook
 from squero.domain.policy import Policy
 from squero.domain.polled import Polls
+from squero.domain.pricing import Prices
 from squero.media.fetch import Fetcher
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring
@@ -47,6 +48,7 @@ class Yard:
     polls: Polls
     news: News
     admission: Admission
+    prices: Prices
     fetcher: Fetcher
     policies: tuple[Policy, ...]
     turns: Mapping[str, Turns] = field(default_factory=_turns)

@@ -72,6 +72,18 @@ class Checks(Protocol):
         """
 
 
+@runtime_checkable
+class Prices(Protocol):
+    """What an engine has besides when what it renders costs money elsewhere."""
+
+    def price(self, shot: Shot) -> int | None:
+        """What such a shot costs there now, in micros of a USD, rounded up.
+
+        Its prompt is empty, and what it would start from is not there. None: not told for this
+        one. Raises `UpstreamFailed` when nothing is told at all.
+        """
+
+
 def reference(name: str) -> str:
     """The "module:attribute" of the engine of this name; raises LookupError."""
     values = {point.value for point in entry_points(group=GROUP, name=name)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from squero.engines import Engine, Rest, Settles, build, memory, network
+from squero.engines import Engine, Prices, Rest, Settles, build, memory, network
 from squero.engines.messages import (
     COMMAND_BYTES,
     WORDS,
@@ -24,6 +24,8 @@ from squero.engines.messages import (
     Failed,
     Load,
     Loaded,
+    Price,
+    Priced,
     Progress,
     Render,
     Report,
@@ -107,6 +109,8 @@ class Child:
                     self._render(self._engine, command)
                 case Settle() as command:
                     self._settle(command)
+                case Price() as command:
+                    self._price(command)
 
     def _listen(self) -> None:
         # Standing in the pipe's end is the second line for dying with the parent.
@@ -202,6 +206,15 @@ class Child:
         except Exception as error:
             print(place(error), file=sys.stderr)  # noqa: T201
         self._report(Settled(command.number))
+
+    def _price(self, command: Price) -> None:
+        engine: object = self._engine
+        try:
+            micros = engine.price(command.shot) if isinstance(engine, Prices) else None
+        except Exception as error:
+            self._report(failure(command.number, error))
+        else:
+            self._report(Priced(command.number, micros))
 
 
 def limit(what: int, most: int) -> None:

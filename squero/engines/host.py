@@ -19,6 +19,8 @@ from squero.engines.messages import (
     Failed,
     Load,
     Loaded,
+    Price,
+    Priced,
     Progress,
     Render,
     Settle,
@@ -42,6 +44,7 @@ SETTLE_SECONDS = 20.0
 STEP_SHARE = 1.5
 LONGEST_GRACE_SECONDS = 30.0
 """What takes longer to stop is killed: loading its model anew takes no longer."""
+PRICE_SECONDS = 20.0
 FAILURES: Mapping[str, type[RenderError]] = {
     kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
 }
@@ -148,6 +151,24 @@ class Host:
             return
         async with self._turn():
             await self._let_go(await self._warm(), note)
+
+    async def price(self, shot: Shot) -> int | None:
+        """What rendering such a shot costs elsewhere, in micros; None where that is not told.
+
+        Raises UpstreamFailed, Crashed, DeadlineExceeded.
+        """
+        async with self._turn() as number:
+            child = await self._warm()
+            box = child.open(number)
+            child.send(Price(number, shot))
+            async with Limit(PRICE_SECONDS).kept():
+                match await box.report():
+                    case Priced(_, micros):
+                        child.close(number)
+                        return micros
+                    case Failed(_, kind, words):
+                        raise FAILURES[kind](words)
+            raise Crashed(PROTOCOL)
 
     def stop(self) -> None:
         """Ask the render in progress to stop; after a grace of one step its child is killed.

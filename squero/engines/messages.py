@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from squero.money import MICROS_PER_USD, MOST_USD
 from squero.shot import Shot, is_note
 
 COMMAND_BYTES = 1 << 20
@@ -59,6 +60,14 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """Command: what would this shot cost? Nothing is rendered meanwhile."""
+
+    number: int
+    shot: Shot
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """Report: the engine is ready."""
 
@@ -104,8 +113,16 @@ class Settled:
     number: int
 
 
-Command = Load | Render | Stop | Settle
-Report = Loaded | Progress | Drawn | Done | Failed | Settled
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Report: what the shot would cost; None where that is not told."""
+
+    number: int
+    price_micros: int | None
+
+
+Command = Load | Render | Stop | Settle | Price
+Report = Loaded | Progress | Drawn | Done | Failed | Settled | Priced
 
 REPORTS: Mapping[str, type[Report]] = {
     "loaded": Loaded,
@@ -114,12 +131,14 @@ REPORTS: Mapping[str, type[Report]] = {
     "done": Done,
     "failed": Failed,
     "settled": Settled,
+    "priced": Priced,
 }
 NAMES: Mapping[type[Command | Report], str] = {
     Load: "load",
     Render: "render",
     Stop: "stop",
     Settle: "settle",
+    Price: "price",
     **{kind: name for name, kind in REPORTS.items()},
 }
 
@@ -142,13 +161,13 @@ def decode_command(line: bytes) -> Command:
             case "load":
                 return Load(**fields)
             case "render":
-                shot = fields["shot"]
-                media = {role: Path(path) for role, path in shot.pop("media").items()}
-                return Render(fields["number"], Shot(**shot, media=media), Path(fields["out"]))
+                return Render(fields["number"], _shot(fields["shot"]), Path(fields["out"]))
             case "stop":
                 return Stop(**fields)
             case "settle":
                 return Settle(**fields)
+            case "price":
+                return Price(fields["number"], _shot(fields["shot"]))
     except (KeyError, TypeError, AttributeError):
         pass
     raise Garbled("Not a command")
@@ -164,6 +183,11 @@ def decode_report(line: bytes) -> Report:
     if not _is_sound(report):
         raise Garbled("A report with an unsound value")
     return report
+
+
+def _shot(fields: dict[str, Any]) -> Shot:
+    media = {role: Path(path) for role, path in fields.pop("media").items()}
+    return Shot(**fields, media=media)
 
 
 def _fields(line: bytes) -> dict[str, Any]:
@@ -188,5 +212,9 @@ def _is_sound(report: object) -> bool:
             return kind in KINDS and len(words) <= WORDS
         case Drawn(number=int()) | Settled(number=int()):
             return True
+        case Priced(number=int(), price_micros=None):
+            return True
+        case Priced(number=int(), price_micros=int() as micros):
+            return not isinstance(micros, bool) and 0 <= micros <= MOST_USD * MICROS_PER_USD
         case _:
             return False

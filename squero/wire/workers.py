@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
+from squero.money import MICROS_PER_USD, MOST_USD
 from squero.shot import NOTE_BYTES, is_note
 
 ModelId = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
@@ -56,6 +57,55 @@ class FailureRequest(_Request):
     kind: FailureKind
     message: Annotated[StrictStr, Field(max_length=200)] | None = None
     """For bad_input alone: what to tell the customer."""
+
+
+class PriceEntry(_Request):
+    """What the upstreams ask for one clip."""
+
+    seconds: Annotated[int, Field(strict=True, gt=0)]
+    resolution: StrictStr
+    aspect_ratio: StrictStr | None
+    audio: StrictBool
+    price_micros: Annotated[int, Field(strict=True, ge=0, le=MOST_USD * MICROS_PER_USD)]
+
+
+class PricesRequest(_Request):
+    """The prices of a model, on the terms on which they were asked for."""
+
+    model: StrictStr
+    terms: StrictStr
+    prices: Annotated[list[PriceEntry], Field(max_length=2000)]
+
+
+class ClipAnswer(BaseModel):
+    """A clip whose price is wanted, and a size that it may have."""
+
+    seconds: int
+    resolution: str
+    aspect_ratio: str | None
+    audio: bool
+    width: int
+    height: int
+    frames: int
+    fps: int
+
+
+class PricedModelAnswer(BaseModel):
+    """A model that costs what its upstreams ask."""
+
+    id: str
+    engine: str
+    options: dict[str, object]
+    terms: str
+    """Comes back with the prices."""
+    clips: list[ClipAnswer]
+    """The same clip in several sizes costs what the dearest does."""
+
+
+class WantedPricesAnswer(BaseModel):
+    """The models of the worker's lane whose upstreams are to be asked now."""
+
+    models: list[PricedModelAnswer]
 
 
 class ShotAnswer(BaseModel):

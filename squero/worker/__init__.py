@@ -20,6 +20,7 @@ from squero.engines.scratch import scratch
 from squero.worker.berth import Berth
 from squero.worker.errand import GONE, Errand
 from squero.worker.job import Job
+from squero.worker.prices import Prices
 from squero.worker.troubles import Troubles
 from squero.worker.warm import Warm
 
@@ -54,6 +55,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 await self._troubles.look()
                 tasks.create_task(self._troubles.keep_looking())
+                tasks.create_task(Prices(self._http, self._folder).run())
                 while True:
                     await self._berth.vacancy()
                     job = await self._claim()

@@ -12,6 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from squero.cli import admin
 
+ROOT = Path(__file__).parents[2]
+
 Captured = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[str, str]]
 
@@ -198,6 +200,15 @@ class TestModels:
         said = capsys.readouterr().out
         assert "motion-image-to-video" in said
         assert "0.02" in said
+
+    def test_a_price_that_upstreams_make(self, tmp_path: Path, capsys: Captured) -> None:
+        (tmp_path / "models").mkdir()
+        text = (ROOT / "examples" / "engine" / "models" / "waves.toml").read_text()
+        head, tail = text.split("[usd_per_second]")
+        asked = "[upstream_price]\nmargin_percent = 20\n" + tail[tail.index("[") :]
+        (tmp_path / "models" / "mine.toml").write_text(head + asked)
+        admin.list_models(tmp_path)
+        assert "upstreams'" in capsys.readouterr().out
 
     def test_a_broken_entry(self, tmp_path: Path, capsys: Captured) -> None:
         (tmp_path / "models").mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from squero.client import ApiError, Http, Unreachable
+from squero.client import ApiError, Http, UnexpectedAnswer, Unreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +149,28 @@ class TestWait:
         async with Http(URL, backoff=clock.backoff(), transport=transport) as http:
             await http.request("GET", "/x")
         assert clock.slept == [1]
+
+
+class TestAnswerBytes:
+    @pytest.mark.parametrize("status", [200, 500])
+    async def test_are_the_most(self, status: int, script: Any) -> None:
+        body = b'"' + b"x" * 98 + b'"'
+        transport = script(httpx.Response(status, content=body))
+        async with Http(URL, answer_bytes=99, transport=transport) as http:
+            with pytest.raises(UnexpectedAnswer, match="more than 99 bytes"):
+                await http.request("GET", "/x", retry=False)
+        assert transport.requests[0].headers["accept-encoding"] == "identity"
+        transport = script(httpx.Response(200, headers={"x": "y"}, content=body))
+        async with Http(URL, answer_bytes=100, transport=transport) as http:
+            answer = await http.request("GET", "/x")
+        assert (answer.content, answer.headers["x"]) == (body, "y")
+
+    async def test_are_not_those_of_a_file(self, script: Any, tmp_path: Path) -> None:
+        headers = {"content-type": "video/mp4", "content-length": "5"}
+        transport = script(httpx.Response(200, headers=headers, content=b"video"))
+        async with Http(URL, answer_bytes=1, transport=transport) as http:
+            path = await http.download("GET", "/x", tmp_path / "video")
+        assert path.read_bytes() == b"video"
 
 
 class TestErrors:

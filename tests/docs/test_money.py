@@ -125,7 +125,7 @@ async def _open(yard: Yard, name: str, billing: accounts.Billing, line_micros: i
 
 
 async def _queue(yard: Yard, account: Account, jobs: int) -> list[UUID]:
-    assert generation.quote(yard, WANTED) == PRICE
+    assert await generation.quote(yard, WANTED) == PRICE
     async with yard.database.transaction() as tx:
         _, key = await keys.create(tx, yard.keyring, account.id, "INFERENCE", "")
     caller: Caller = await keys.Callers(yard.database, yard.keyring).find(key)

@@ -32,6 +32,9 @@ audio_configurable = false
 """
 
 
+RATES = 'usd_per_second = { 720p = "0.02" }'
+
+
 @pytest.fixture
 def entries(tmp_path):
     """The catalogue of a file with this text."""
@@ -177,6 +180,13 @@ class TestLoad:
         assert able.keep_warm
         assert able.on_oom == {"offload": "model", "call": {"steps": 4}}
 
+    def test_with_more_clips_than_can_be_asked_for(self, entries):
+        durations = ", ".join(f'"{seconds}s"' for seconds in range(1, 252))
+        asked = ENTRY.replace(RATES, "upstream_price = { margin_percent = 5 }")
+        asked = asked.replace("configurable = false", "configurable = true")
+        with pytest.raises(CatalogError, match=r"upstream_price: more than 500 clips"):
+            entries(asked.replace('["5s"]', f"[{durations}]"))
+
     @pytest.mark.parametrize(
         ("old", "new", "word"),
         [
@@ -189,6 +199,12 @@ class TestLoad:
             ('"text-to-video"', '"video"', "video_input"),
             ("audio = true", "audio = true\nend_image = true", "end_image"),
             ('"0.02"', '"-1"', "usd_per_second"),
+            (RATES, "", "usd_per_second"),
+            (RATES, f"{RATES}\nupstream_price = {{ margin_percent = 5 }}", "upstream_price"),
+            (RATES, "upstream_price = { margin_percent = -1 }", "upstream_price.margin_percent"),
+            (RATES, "upstream_price = { margin_percent = 1.5 }", "upstream_price.margin_percent"),
+            (RATES, "upstream_price = {}", "upstream_price.margin_percent"),
+            (RATES, "upstream_price = { margin_percent = 1, x = 1 }", "upstream_price.x"),
             ("created = 1", "created = ", "mine.toml"),
             ("created = 1", "[[models]]", "beside"),
             ("created = 1", "created = 1\nneeds = { tpus = 1 }", "needs.tpus"),

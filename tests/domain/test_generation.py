@@ -26,7 +26,7 @@ PRICE = 50_000
 
 class TestQueue:
     async def test_holds_the_quoted_price(self, yard, play, tenant):
-        price = generation.quote(yard, TEXT)
+        price = await generation.quote(yard, TEXT)
         queued = await generation.queue(yard, tenant.caller, TEXT, None)
         assert queued.model == TEXT.model
         assert not queued.replayed

@@ -219,7 +219,7 @@ class TestTerms:
         caller = await make(Terms(models=["another"]))
         with pytest.raises(ModelNotAllowed):
             await generation.queue(yard, caller, TEXT, None)
-        assert generation.quote(yard, TEXT) == PRICE
+        assert await generation.quote(yard, TEXT) == PRICE
         await generation.queue(yard, replace(caller, models=[TEXT.model]), TEXT, None)
 
     async def test_change_alone(self, yard, account, make, look):

@@ -354,6 +354,46 @@ class TestNote:
         assert (tmp_path / "settled").read_text() == "one\n"
 
 
+class TestPrice:
+    @pytest.mark.parametrize(("audio", "micros"), [(True, 12_000), (False, None)])
+    async def test_is_the_engines(
+        self, host: Host, shot_of: ShotOf, audio: bool, micros: int | None
+    ) -> None:
+        assert await host.price(shot_of("", audio=audio)) == micros
+
+    async def test_of_an_engine_that_has_none(self, tmp_path: Path, shot_of: ShotOf) -> None:
+        host = Host("motion", {}, tmp_path)
+        try:
+            assert await host.price(shot_of("")) is None
+        finally:
+            await host.aclose()
+
+    async def test_an_upstreams_failure_keeps_the_child(self, host: Host, shot_of: ShotOf) -> None:
+        await host.load()
+        pid = host.pid
+        with pytest.raises(UpstreamFailed):
+            await host.price(shot_of("falter"))
+        assert await host.price(shot_of("", audio=True)) == 12_000
+        assert host.pid == pid
+
+    @pytest.mark.parametrize("prompt", ["die", "fail", "leave"])
+    async def test_a_fresh_child_follows_a_death(
+        self, host: Host, shot_of: ShotOf, prompt: str
+    ) -> None:
+        with pytest.raises(Crashed):
+            await host.price(shot_of(prompt))
+        assert await host.price(shot_of("", audio=True)) == 12_000
+
+    async def test_has_a_deadline(
+        self, host: Host, shot_of: ShotOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("squero.engines.host.PRICE_SECONDS", 0.2)
+        await host.load()
+        with pytest.raises(DeadlineExceeded):
+            await host.price(shot_of("hang"))
+        assert host.pid is None
+
+
 class TestStop:
     async def test_heeded_keeps_the_child(
         self, host: Host, shot_of: ShotOf, tmp_path: Path, render: Rendering

@@ -11,6 +11,8 @@ from squero.engines.messages import (
     Garbled,
     Load,
     Loaded,
+    Price,
+    Priced,
     Progress,
     Render,
     Report,
@@ -43,6 +45,7 @@ SHOT = Shot(
         Render(3, SHOT, Path("/o")),
         Stop(3),
         Settle(3, "n"),
+        Price(3, SHOT),
     ],
 )
 def test_commands_survive_the_way(command: Command) -> None:
@@ -59,6 +62,9 @@ def test_commands_survive_the_way(command: Command) -> None:
         Failed(1, "bad_input", "no"),
         Failed(1, "upstream", "no"),
         Settled(1),
+        Priced(1, 50_000),
+        Priced(1, 0),
+        Priced(1, None),
     ],
 )
 def test_reports_survive_the_way(report: Report) -> None:
@@ -110,6 +116,11 @@ def test_too_long_a_report_is_refused() -> None:
         b'{"message": "progress", "number": 1, "share": 0.5, "note": "a\\nb"}',
         b'{"message": "progress", "number": 1, "share": 0.5, "note": "%s"}' % (b"x" * 1025),
         b'{"message": "settled", "number": "1"}',
+        b'{"message": "priced", "number": 1}',
+        b'{"message": "priced", "number": 1, "price_micros": -1}',
+        b'{"message": "priced", "number": 1, "price_micros": 0.5}',
+        b'{"message": "priced", "number": 1, "price_micros": true}',
+        b'{"message": "priced", "number": 1, "price_micros": 1000000000000001}',
         b'{"message": "done", "number": 1, "seconds": Infinity, "peak_bytes": 1}',
         b'{"message": "failed", "number": 1, "kind": "boredom", "words": ""}',
         b'{"message": "failed", "number": 1, "kind": "crash", "words": "%s"}' % (b"x" * 201),

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 TABLES = {
     "accounts", "balances", "clock", "generations", "idempotency", "keys", "lanes", "migrations",
-    "refusals", "shares", "spending", "transfers", "watch", "workers",
+    "refusals", "shares", "spending", "transfers", "upstream_prices", "watch", "workers",
 }  # fmt: skip
 PARTIAL = {
     "generations_queue", "generations_queue_by_model", "generations_waiting", "generations_leases",
@@ -24,6 +24,7 @@ RELEASED = {
     1: "2ef3cf01cbea0e399174eafc40e7d8f58f022268c69eefbe373def59542475f5",
     2: "0055cc9de48567ea3657ea979386be127c29ec0b92a6c16b696ce31a9c31b96a",
     3: "0f0e04dff99e32103bd1b7f4d61fec5cc1826e337c8d468c37209265086ce015",
+    4: "9a974e3c7ea604a1a212c76bc802f0ce9cb614b9b18c438d087076ea19409b70",
 }
 # Holds of an account by one key: 1 that was released; 4 that is held; 8 of long ago, captured.
 BOOKS_OF_THE_SECOND = """

@@ -18,6 +18,7 @@ from squero.engines.remote.upstream import (
     Ready,
     Upstream,
     away,
+    is_there,
     not_taken,
 )
 from squero.shot import BadInput, Shot
@@ -91,6 +92,15 @@ class OpenaiVideos:
             await http.request("DELETE", f"/v1/videos/{id}")
         except ClientError as error:
             raise _lost(error) from None
+
+    async def serves(self, http: Http, at: Upstream) -> bool:
+        """Whether it answers: its list of models need not be there, nor be true."""
+        try:
+            await http.request("GET", "/v1/models", retry=False)
+        except ClientError as error:
+            if not is_there(error):
+                raise
+        return True
 
     def _fields(self, at: Upstream, shot: Shot) -> list[Part]:
         """The fields as parts without a file name: not every server reads JSON here."""

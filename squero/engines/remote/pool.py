@@ -19,6 +19,11 @@ class Pool:
         self._failures: dict[str, int] = {}
         self._out_until: dict[str, float] = {}
 
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """All of them, in the entry's order."""
+        return self._upstreams
+
     def find(self, name: str) -> Upstream | None:
         """The upstream of this name, unless the entry has lost it meanwhile."""
         return next((one for one in self._upstreams if one.name == name), None)

@@ -14,17 +14,15 @@ from uuid import uuid4
 
 from squero.client import Backoff, BrokenDownload, ClientError, Http
 from squero.engines import Tell
-from squero.engines.remote import slots, upstream
+from squero.engines.remote import pace, slots, upstream
 from squero.engines.remote.fit import deliver
 from squero.engines.remote.pool import Pool
+from squero.engines.remote.survey import survey
 from squero.engines.remote.ticket import Ticket
 from squero.engines.remote.upstream import Away, Broke, Gone, Ready, Upstream
 from squero.shot import BadInput, Shot, UpstreamFailed
 
 HEED_SECONDS = 0.1
-POLL_SECONDS = 0.2
-POLL_SHARE = 0.01
-LONGEST_POLL_SECONDS = 5.0
 OUTAGE_SECONDS = 300.0
 """How long a shot waits for upstreams that are all away, or for word of its own."""
 TURNS = 3
@@ -50,6 +48,9 @@ class Dialect(Protocol):
     async def forget(self, http: Http, at: Upstream, id: str) -> None:  # noqa: A002
         """Have it delete what it keeps of the job."""
 
+    async def serves(self, http: Http, at: Upstream) -> bool:
+        """Whether the model can be had there now, as far as a cheap call tells."""
+
 
 class Relay:
     """The engine: renders nothing itself."""
@@ -72,6 +73,15 @@ class Relay:
     def settle(self, note: str) -> None:
         """Have the upstream delete what it keeps of this job, if it answers."""
         asyncio.run(forget(self._dialect, self._pool, Ticket.read(note)))
+
+    def missing(self, constraints: Mapping[str, object] | None = None) -> str | None:
+        """Why no job can be rendered now, in a sentence; None when one can."""
+        there = asyncio.run(survey(self._pool.upstreams, self._dialect.serves))
+        if any(there):
+            return None
+        return (
+            "None of its upstreams serves the model" if there else "None of its upstreams answers"
+        )
 
 
 async def forget(dialect: Dialect, pool: Pool, ticket: Ticket) -> None:
@@ -145,10 +155,10 @@ class Journey:
                 if (slot := await self._offer(at)) is not None:
                     return at, slot
             if able:
-                until = max(until, time.monotonic() + POLL_SECONDS)
+                until = max(until, time.monotonic() + pace.POLL_SECONDS)
             if time.monotonic() > until:
                 raise UpstreamFailed("All upstreams are away")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pace.POLL_SECONDS)
 
     async def _offer(self, at: Upstream) -> slots.Slot | None:
         """A place at this upstream, if it has one and took the shot."""
@@ -196,5 +206,5 @@ class Journey:
                 except (Away, BrokenDownload):
                     if time.monotonic() - heard > OUTAGE_SECONDS:
                         raise UpstreamFailed("The upstream gives no news of the job") from None
-                pause = max(POLL_SECONDS, POLL_SHARE * (time.monotonic() - began))
-                await asyncio.sleep(min(pause, LONGEST_POLL_SECONDS))
+                passed_seconds = time.monotonic() - began
+                await asyncio.sleep(pace.pause_seconds(passed_seconds, http.heard))

@@ -39,7 +39,13 @@ class Upstream:
 
     def http(self, backoff: Backoff | None = None) -> Http:
         """Calls to it, with its key; raises ValueError for an address or a key that is none."""
-        return Http(self.url, self._key(), backoff=backoff or PATIENCE, silence_seconds=SILENCE)
+        return Http(
+            self.url,
+            self._key(),
+            backoff=backoff or PATIENCE,
+            silence_seconds=SILENCE,
+            answer_bytes=ANSWER_BYTES,
+        )
 
     def _key(self) -> str | None:
         file = os.environ.get(f"{self.variable}_FILE")
@@ -48,6 +54,8 @@ class Upstream:
         return os.environ.get(self.variable)
 
 
+ANSWER_BYTES = 1 << 20
+"""The most that an answer may have that is no video."""
 SILENCE = 60.0
 """Seconds that an upstream may take to say anything."""
 PATIENCE = Backoff(tries=5, total_seconds=60.0, first_seconds=0.2, cap_seconds=5.0)
@@ -99,6 +107,13 @@ def away(error: ClientError) -> Away:
         cause = error.__cause__
         return Away(type(cause).__name__, asked=not isinstance(cause, UNSENT))
     return Away(str(getattr(error, "status", type(error).__name__)))
+
+
+def is_there(error: ClientError) -> bool:
+    """Whether what answered so is a server that works: a refusal is an answer too."""
+    if isinstance(error, ApiError):
+        return error.status < 500
+    return not isinstance(error, Unreachable)
 
 
 def not_taken(error: ClientError) -> Away | BadInput:

@@ -1,28 +1,36 @@
 """The engine `venice`: servers that speak this very API, the hosted one or another Squero."""
 
+import asyncio
 import base64
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from squero.client import ClientError, Http
+from squero.client import ApiError, ClientError, Http
 from squero.client.errors import api_error, is_settled, json_object
 from squero.engines.remote.relay import Relay
+from squero.engines.remote.survey import survey
 from squero.engines.remote.ticket import is_id
 from squero.engines.remote.upstream import (
     REFUSAL,
+    REFUSED,
     Away,
     Broke,
     Gone,
     Ready,
     Upstream,
     away,
+    is_there,
     not_taken,
 )
-from squero.shot import BadInput, Shot
+from squero.money import micros_from_quote
+from squero.shot import BadInput, Shot, UpstreamFailed
 
 API = "/api/v1"
 TERMINAL = (400, 404, 422, 500)
@@ -40,7 +48,24 @@ class Ended(ClientError):
 
 def engine(upstreams: Sequence[Mapping[str, Any]]) -> Relay:
     """The engine over these upstreams."""
-    return Relay(Venice(), upstreams)
+    return Seller(Venice(), upstreams)
+
+
+class Seller(Relay):
+    """A relay whose upstreams tell their prices."""
+
+    _dialect: "Venice"
+
+    def price(self, shot: Shot) -> int | None:
+        """The highest price, for any upstream may get the job; None where none has one for it.
+
+        Raises UpstreamFailed when no upstream answers.
+        """
+        question = partial(self._dialect.quote, shot)
+        told = asyncio.run(survey(self._pool.upstreams, question))
+        if not told:
+            raise UpstreamFailed("No upstream tells a price")
+        return max((micros for micros in told if micros is not None), default=None)
 
 
 class Venice:
@@ -81,11 +106,13 @@ class Venice:
             )
         except ClientError as error:
             raise _lost(error) from None
-        if answer.headers.get("content-type", "").startswith("video/"):
-            await answer.aclose()
+        kind = answer.headers.get("content-type", "")
+        if kind.startswith("application/json"):
+            return _share(json_object(answer))
+        await answer.aclose()
+        if kind.startswith("video/"):
             return Ready()
-        await answer.aread()
-        return _share(json_object(answer))
+        raise Away("neither JSON nor a video")
 
     async def fetch(self, http: Http, at: Upstream, id: str, target: Path) -> None:  # noqa: A002
         """The video, which goes on where it broke off."""
@@ -108,43 +135,91 @@ class Venice:
         except ClientError as error:
             raise _lost(error) from None
 
+    async def serves(self, http: Http, at: Upstream) -> bool:
+        """Whether its list has the model, and has it online; a list that is refused tells nothing.
+
+        What the model takes may have changed, and is read anew.
+        """
+        self._constraints.pop(at, None)
+        try:
+            answer = await self._list(http)
+        except ClientError as error:
+            if not is_there(error):
+                raise
+            return True
+        return any(
+            entry["id"] == at.model and entry["model_spec"].get("offline") is not True
+            for entry in _entries(answer)
+        )
+
+    async def quote(self, shot: Shot, http: Http, at: Upstream) -> int | None:
+        """What it charges for such a shot, in micros; None for one that it does not take."""
+        try:
+            asked = _asked(at, shot, await self._taken(http, at))
+            answer = await http.request("POST", f"{API}/video/quote", json=asked, retry=False)
+        except ClientError as error:
+            if isinstance(error, ApiError) and error.status in REFUSED:
+                return None
+            raise away(error) from None
+        try:
+            body = json.loads(answer.content, parse_float=Decimal)
+            return micros_from_quote(body["quote"])
+        except (ValueError, RecursionError, KeyError, TypeError):
+            raise Away("an answer without a price") from None
+
+    async def _list(self, http: Http) -> object:
+        params = {"type": "video"}
+        answer = await http.request("GET", f"{API}/models", params=params, retry=False)
+        return json_object(answer).get("data")
+
     async def _taken(self, http: Http, at: Upstream) -> Constraints:
         """What the upstream's model takes; asked once."""
         if at not in self._constraints:
-            answer = await http.request(
-                "GET", f"{API}/models", params={"type": "video"}, retry=False
-            )
-            self._constraints[at] = _listed(json_object(answer).get("data"), at.model)
+            self._constraints[at] = _listed(await self._list(http), at.model)
         return self._constraints[at]
 
 
-def _listed(entries: object, model: str) -> Constraints:
-    for entry in entries if isinstance(entries, list) else []:
+def _entries(listed: object) -> Iterator[Mapping[str, Any]]:
+    """What of a model list has the shape of an entry."""
+    for entry in listed if isinstance(listed, list) else []:
         match entry:
-            case {"id": str(id), "model_spec": {"constraints": dict(found)}} if id == model:
-                if all(
-                    _are_words(found.get(name, [])) for name in ("resolutions", "aspect_ratios")
-                ):
-                    return found
+            case {"id": str(), "model_spec": dict()}:
+                yield entry
+
+
+def _listed(listed: object, model: str) -> Constraints:
+    for entry in _entries(listed):
+        found = entry["model_spec"].get("constraints")
+        if entry["id"] == model and _are_sound(found):
+            return dict(found)
     raise Away("a list without the model")
 
 
-def _are_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _are_sound(constraints: object) -> bool:
+    """Whether the lists that are read of them are lists of words."""
+    if not isinstance(constraints, dict):
+        return False
+    lists = [constraints.get(name, []) for name in ("resolutions", "aspect_ratios")]
+    return all(isinstance(one, list) and all(isinstance(x, str) for x in one) for one in lists)
 
 
 def _request(at: Upstream, shot: Shot, taken: Constraints) -> dict[str, Any]:
     """The shot in the API's words; what the upstream's model does not take is left out."""
-    request = {"model": at.model, "prompt": shot.prompt, "duration": f"{shot.seconds:g}s"}
+    words = {"prompt": shot.prompt}
     if shot.negative_prompt:
-        request["negative_prompt"] = shot.negative_prompt
-    if shot.resolution in taken.get("resolutions", ()):
-        request["resolution"] = shot.resolution
-    if ratios := taken.get("aspect_ratios"):
-        request["aspect_ratio"] = _nearest(ratios, shot.width / shot.height)
-    audio = {"audio": shot.audio} if taken.get("audio_configurable") else {}
+        words["negative_prompt"] = shot.negative_prompt
     media = {f"{role}_url": _data_url(shot, role) for role in shot.media}
-    return request | audio | media
+    return _asked(at, shot, taken) | words | media
+
+
+def _asked(at: Upstream, shot: Shot, taken: Constraints) -> dict[str, Any]:
+    """What of it makes the price."""
+    asked: dict[str, Any] = {"model": at.model, "duration": f"{shot.seconds:g}s"}
+    if shot.resolution in taken.get("resolutions", ()):
+        asked["resolution"] = shot.resolution
+    if ratios := taken.get("aspect_ratios"):
+        asked["aspect_ratio"] = _nearest(ratios, shot.width / shot.height)
+    return asked | ({"audio": shot.audio} if taken.get("audio_configurable") else {})
 
 
 def _nearest(ratios: Sequence[str], wanted: float) -> str:

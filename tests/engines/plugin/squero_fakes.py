@@ -112,6 +112,10 @@ class Obedient:
         with Path("settled").open("a") as file:
             file.write(f"{note}\n")
 
+    def price(self, shot: Shot) -> int | None:
+        getattr(self, shot.prompt or "succeed")(shot, lambda share, note=None: None)
+        return 1000 * shot.frames if shot.audio else None
+
     def swell(self, shot: Shot, tell: Tell) -> None:
         raise MemoryError(shot.prompt)
 
@@ -174,3 +178,71 @@ class Paced:
         with self.diary.open("a") as file:
             file.write(f"{began} {time.monotonic()}\n")
         return lambda: self.coder.render(shot, out, tell)
+
+
+class Mortal:
+    """Draws as `motion` does; its process dies at a moment, once, where `mark` says so.
+
+    At a word that is the name of a report it dies as soon as that may have gone out.
+    """
+
+    def __init__(self, moment: str, mark: str) -> None:
+        # What every other engine of this module can do without.
+        from squero.engines.motion import Motion
+
+        self.motion = Motion(instant=True)
+        self.moment = moment
+        self.mark = Path(mark)
+
+    def at(self, moment: str, *, soon: bool = False) -> None:
+        if moment != self.moment or not self.mark.exists():
+            return
+        self.mark.unlink()
+        if not soon:
+            os.kill(os.getpid(), signal.SIGKILL)
+        # The default of this signal is to end the process, whatever it does then.
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+
+    def load(self) -> None:
+        self.at("load")
+        self.motion.load()
+        self.at("loaded", soon=True)
+
+    def render(self, shot: Shot, out: Path, tell: Tell) -> Rest | None:
+        self.at("render")
+        tell(0.1)
+        self.at("progress")
+        tell(0.2, "noted")
+        self.at("note")
+        if self.moment == "failed" and self.mark.exists():
+            self.at("failed", soon=True)
+            raise UpstreamFailed
+        try:
+            while self.moment in ("stop", "cancelled"):
+                tell(0.3)
+                time.sleep(0.01)
+        finally:
+            self.at("stop")
+            self.at("cancelled", soon=True)
+        if self.moment in ("drawn", "rest"):
+            self.at("drawn", soon=True)
+            return lambda: self.rest(shot, out)
+        self.write(shot, out)
+        return None
+
+    def rest(self, shot: Shot, out: Path) -> None:
+        self.at("rest")
+        self.write(shot, out)
+
+    def write(self, shot: Shot, out: Path) -> None:
+        self.motion.render(shot, out, lambda share, note=None: None)
+        self.at("done", soon=True)
+
+    def settle(self, note: str) -> None:
+        self.at("settle")
+        self.at("settled", soon=True)
+
+    def price(self, shot: Shot) -> int:
+        self.at("price")
+        self.at("priced", soon=True)
+        return 50_000

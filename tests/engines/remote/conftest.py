@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from squero.client import Backoff
-from squero.engines.remote import openai_videos, relay, upstream, venice
+from squero.engines.remote import openai_videos, pace, relay, upstream, venice
 from squero.engines.remote.relay import Relay
 from squero.shot import Shot
 
@@ -29,7 +29,8 @@ def dialect(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waits, shorter."""
-    for name, seconds in (("POLL_SECONDS", 0.01), ("HEED_SECONDS", 0.01), ("OUTAGE_SECONDS", 1.0)):
+    monkeypatch.setattr(pace, "POLL_SECONDS", 0.01)
+    for name, seconds in (("HEED_SECONDS", 0.01), ("OUTAGE_SECONDS", 1.0)):
         monkeypatch.setattr(relay, name, seconds)
     monkeypatch.setattr("squero.engines.remote.pool.FIRST_SECONDS", 0.02)
     monkeypatch.setattr(upstream, "SILENCE", 1.0)

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-PNG = b"\x89PNG"
+PICTURES = (b"\x89PNG", b"\xff\xd8")
 Step = Callable[[], Response | None]
 """What happens in place of a call, once; None: what happens otherwise, afterwards."""
 
@@ -60,6 +60,10 @@ class Upstream:
     by_key: dict[str, str] = field(default_factory=dict)
     authorization: str | None = None
     url: str = ""
+    quote: str = '{"quote": 0.1}'
+    """What it answers to a question for the price."""
+    quoted: list[dict[str, Any]] = field(default_factory=list)
+    offline: bool = False
 
     @property
     def paid(self) -> int:
@@ -110,7 +114,7 @@ def openai_videos(upstream: Upstream) -> Starlette:
                     fields[name] = value if is_text else (value.content_type, await value.read())
         except MultiPartException:
             return JSONResponse({"error": {"message": "no form"}}, 400)
-        if not is_picture(fields.get("input_reference", ("", PNG))[1]):
+        if not is_picture(fields.get("input_reference", ("", PICTURES[0]))[1]):
             return JSONResponse({"error": {"message": "no picture"}}, 400)
         name = upstream.take(request, fields)
         if late := upstream.meet("created", request):
@@ -141,8 +145,12 @@ def openai_videos(upstream: Upstream) -> Starlette:
             upstream.deleted.append(name)
         return JSONResponse({"id": name, "object": "video.deleted", "deleted": True})
 
+    async def models(request: Request) -> Response:
+        return upstream.meet("models", request) or JSONResponse({"object": "list", "data": []})
+
     return Starlette(
         routes=[
+            Route("/v1/models", models),
             Route("/v1/videos", create, methods=["POST"]),
             Route("/v1/videos/{name}", status),
             Route("/v1/videos/{name}", delete, methods=["DELETE"]),
@@ -159,7 +167,14 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
         if found := upstream.meet("models", request):
             return found
         spec = {"constraints": listed if constraints is None else constraints}
+        spec |= {"offline": upstream.offline}
         return JSONResponse({"data": [{"id": "wan", "type": "video", "model_spec": spec}]})
+
+    async def quote(request: Request) -> Response:
+        upstream.quoted.append(json.loads(await request.body()))
+        if found := upstream.meet("quote", request):
+            return found
+        return Response(upstream.quote, media_type="application/json")
 
     async def queue(request: Request) -> Response:
         if found := upstream.meet("create", request):
@@ -194,6 +209,7 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
     return Starlette(
         routes=[
             Route("/api/v1/models", models),
+            Route("/api/v1/video/quote", quote, methods=["POST"]),
             Route("/api/v1/video/queue", queue, methods=["POST"]),
             Route("/api/v1/video/retrieve", retrieve, methods=["POST"]),
             Route("/api/v1/video/complete", complete, methods=["POST"]),
@@ -202,7 +218,7 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
 
 
 def is_picture(data: bytes) -> bool:
-    return data.startswith(PNG)
+    return data.startswith(PICTURES)
 
 
 def breaks_off(video: bytes) -> Step:

@@ -1,16 +1,18 @@
 """The way of a shot through upstreams, in both dialects."""
 
+import asyncio
 import base64
 import dataclasses
+import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from squero.engines.remote import openai_videos, slots, venice
 from squero.engines.remote.fit import is_as_ordered, is_faststart
@@ -36,6 +38,19 @@ def is_faststart_of(video: bytes, at: Path) -> bool:
 def ticket(told: Told) -> dict[str, object]:
     found: dict[str, object] = json.loads(told.notes[-1])
     return found
+
+
+def gushes(kind: str, status: int = 200) -> tuple[list[int], Step]:
+    """An answer without an end, and how much of it was sent."""
+    sent: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(1 << 16)
+            yield b" " * sent[-1]
+            await asyncio.sleep(0)  # where the client's end is noticed
+
+    return sent, lambda: StreamingResponse(endless(), status, media_type=kind)
 
 
 def stalls() -> Response | None:
@@ -433,6 +448,75 @@ def test_answers_of_json_that_is_none(
     server.plan("status", lambda: JSONResponse(["x"]), says(200, status="dreaming"))
     engine_at(server).render(shot, out, told)
     assert server.paid == 1
+
+
+class TestEndless:
+    """An upstream that says more than anybody asked for."""
+
+    @pytest.mark.parametrize("kind", ["application/json", "text/html"])
+    @pytest.mark.parametrize("call", ["create", "status"])
+    def test_is_passed_over(
+        self,
+        server: Upstream,
+        engine_at: EngineAt,
+        shot: Shot,
+        out: Path,
+        told: Told,
+        call: str,
+        kind: str,
+    ) -> None:
+        sent, endless = gushes(kind)
+        server.plan(call, endless)
+        engine_at(server).render(shot, out, told)
+        assert out.read_bytes() == server.video
+        assert server.calls[call] > 1
+        assert sum(sent) < 64 << 20
+
+    @pytest.mark.parametrize("dialect", ["venice"])
+    def test_list_of_models(
+        self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
+    ) -> None:
+        _, endless = gushes("application/json")
+        server.plan("models", endless)
+        engine_at(server).render(shot, out, told)
+        assert server.calls["models"] == 2
+
+    def test_error(
+        self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
+    ) -> None:
+        _, endless = gushes("application/json", 500)
+        server.plan("status", endless)
+        engine_at(server).render(shot, out, told)
+        assert server.paid == 1
+
+    def test_what_unfolds_is_not_read(
+        self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
+    ) -> None:
+        folded = gzip.compress(b'{"id": "%s"}' % (b"x" * (1 << 24)))
+        headers = {"content-encoding": "gzip", "content-type": "application/json"}
+        server.plan("create", lambda: Response(folded, headers=headers))
+        engine_at(server).render(shot, out, told)
+        assert server.calls["create"] == 2
+
+    def test_that_drips(
+        self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
+    ) -> None:
+        async def drips() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.1)
+
+        server.plan("create", lambda: StreamingResponse(drips(), media_type="application/json"))
+        engine_at(server).render(shot, out, told)
+        assert server.calls["create"] == 2
+
+    @pytest.mark.parametrize("dialect", ["openai-videos"])
+    def test_json_in_place_of_the_video(
+        self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
+    ) -> None:
+        server.plan("content", says(200, status="completed"))
+        engine_at(server).render(shot, out, told)
+        assert out.read_bytes() == server.video
 
 
 class TestFields:
