@@ -148,7 +148,7 @@ class TestReport:
             {"bound_to": "other"},
             {"worker": replace(WORKER, lane="default")},
         ],
-        ids=str,
+        ids=lambda changes: next(iter(changes)),
     )
     async def test_of_what_is_not_the_workers(self, yard, model, report, changes):
         with pytest.raises(NotFound):

@@ -9,8 +9,8 @@ import httpx
 import pytest
 import structlog
 
-from squero.worker import prices as module
 from squero.client import Backoff, Http
+from squero.worker import prices as module
 from squero.worker.prices import Prices
 
 pytestmark = pytest.mark.anyio
