@@ -27,6 +27,7 @@ class Waves:
         with av.open(str(out), "w", format="mp4", options={"movflags": "+faststart"}) as file:
             video = file.add_stream("libx264", rate=shot.fps)
             video.width, video.height, video.pix_fmt = shot.width, shot.height, "yuv420p"
+            video.options = {"x264-params": "cpu-independent=1"}  # else frames may differ
             for number in range(shot.frames):
                 light = 0.5 + 0.5 * np.sin(down + 2 * np.pi * number / shot.frames)
                 rows = np.round(light[:, None, None] * colour).astype(np.uint8)

@@ -1,7 +1,12 @@
+import os
+import platform
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,14 +16,25 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from squero.engines import motion
 from squero.engines.motion import Motion
 from squero.engines.motion.darkroom import AHEAD
+from squero.engines.motion.film import Coding
 from squero.engines.motion.planes import Planes
 from squero.engines.motion.scene import Scene
 from squero.shot import BadInput, Shot, Stopped
 
 ShotOf = Callable[..., Shot]
 Frames = list[NDArray[np.uint8]]
+FILMED = """
+import sys
+from pathlib import Path
+from squero.engines.motion import Motion
+from squero.shot import Shot
+image, out = map(Path, sys.argv[1:])
+shot = Shot("orbit", 320, 180, frames=30, fps=12, seed=7, media={"image": image})
+Motion().render(shot, out, lambda share: None)
+"""
 
 
 def ignore(share: float) -> None:
@@ -125,6 +141,36 @@ class TestDeterminism:
             shown.append(frames(tmp_path / "out.mp4"))
         assert np.array_equal(shown[0], shown[1])
         assert np.array_equal(shown[0], shown[2])
+
+    @pytest.mark.parametrize("coding", ["FINE", "LIGHT"])
+    def test_whatever_the_coder_makes_of_the_processor(
+        self,
+        tmp_path: Path,
+        ramp: Path,
+        shot_of: ShotOf,
+        monkeypatch: pytest.MonkeyPatch,
+        coding: str,
+    ) -> None:
+        media = {"image": ramp} if coding == "FINE" else {}
+        shot = shot_of("orbit", width=320, height=180, frames=30, media=media)
+        here = film(shot, tmp_path / "here.mp4")
+        usual: Coding = getattr(motion, coding)
+        monkeypatch.setattr(motion, coding, replace(usual, own=(*usual.own, "asm=0")))
+        anywhere = film(shot, tmp_path / "anywhere.mp4")
+        assert here.read_bytes() == anywhere.read_bytes()
+
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc fills memory on request")
+    def test_whatever_lies_in_memory(self, tmp_path: Path, ramp: Path) -> None:
+        written = {self.filmed_over(filling, ramp, tmp_path) for filling in ("1", "77", "255")}
+        assert len(written) == 1
+
+    def filmed_over(self, filling: str, image: Path, folder: Path) -> bytes:
+        """The file that a process makes whose fresh memory is full of some byte, and never zero."""
+        out = folder / f"{filling}.mp4"
+        filled = {"MALLOC_PERTURB_": filling, "MALLOC_MMAP_THRESHOLD_": "1000000000"}
+        command = [sys.executable, "-c", FILMED, str(image), str(out)]
+        subprocess.run(command, env=os.environ | filled, check=True, timeout=60)
+        return out.read_bytes()
 
     def test_another_seed_gives_other_frames(self, tmp_path: Path, shot_of: ShotOf) -> None:
         first = frames(film(shot_of(seed=1), tmp_path / "a.mp4"))

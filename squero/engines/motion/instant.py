@@ -27,12 +27,8 @@ from squero.shot import Shot
 SLICES = 4
 """The band is the first slice: nothing outside a slice has a bearing on how it is coded."""
 CODING = Coding(
-    {
-        "preset": "ultrafast",
-        "tune": "zerolatency",
-        "qp": "20",
-        "x264-params": f"slices={SLICES}:threads=1:keyint=infinite",
-    }
+    {"preset": "ultrafast", "tune": "zerolatency", "qp": "20"},
+    (f"slices={SLICES}", "threads=1", "keyint=infinite"),
 )
 MACROBLOCK = 16
 GROUND, LIGHT = (52, 138, 122), 225
