@@ -81,7 +81,7 @@ def test_contract(name: str, tmp_path: Path, image: Path, video: Path) -> None:
     assert engine.missing(constraints) is None
     there = {"image": image, "end_image": image, "video": video}
     media = {role: there[role] for role in family.media}
-    shot = Shot("a lagoon", 66, 50, 8, 8, 7, audio=family.audio, media=media)
+    shot = Shot("a lagoon", 50, 34, 8, 8, 7, audio=family.audio, media=media)
     engine_contract(engine, shot, stop_seconds=60)
     assert replace(engine._able, condition=None) == unloaded(family.pipeline, tmp_path)
 
