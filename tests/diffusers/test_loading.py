@@ -30,6 +30,7 @@ from diffusers import (
 )
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
+from torch._inductor import config as inductor
 
 from squero.engines.diffusers import Diffusers
 from squero.engines.diffusers.options import Unready
@@ -123,8 +124,18 @@ class TestOptions:
             assert torch.float8_e4m3fn in kept
 
     @pytest.mark.skipif(which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
-    @pytest.mark.timeout(400)
-    def test_blocks_are_compiled(self, ready: Ready, seen: Callable[..., Frames]) -> None:
+    @pytest.mark.timeout(600)
+    def test_blocks_are_compiled(
+        self,
+        ready: Ready,
+        seen: Callable[..., Frames],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # Half a minute of a core: no pool of compilers, no trying of vectors, nothing from before.
+        monkeypatch.setattr(inductor, "compile_threads", 1)
+        monkeypatch.setattr(inductor.cpp, "simdlen", 1)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
         plain, compiled = ready(), ready(compile=True)
         torch._dynamo.utils.counters.clear()
         assert differ(seen(plain), seen(compiled)) < 2

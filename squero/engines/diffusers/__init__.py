@@ -92,7 +92,8 @@ class Diffusers:
         given = arguments(self._able, self._grid, course, shot)
         if self._ranks:
             tell = self._ranks.agreed(tell)
-            given["output_type"] = "latent" if self._ranks.rank else given["output_type"]
+            if self._ranks.rank:
+                given["output_type"] = "latent"  # rank 0 decodes
         self._pipeline.progress_bar = stepping(tell)
         try:
             return self._pipeline(
