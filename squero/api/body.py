@@ -1,15 +1,12 @@
-"""Reading a request's body: its size, its media, and JSON that means only one thing.
+"""Reading a request's body: its size, its media, and what it says.
 
 What is refused without reading is refused before the first byte; media goes to the spool as it
 arrives, in batches and in a thread, so that an upload delays nobody else.
 """
 
-import json
-import math
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -20,14 +17,9 @@ from starlette.types import Message, Receive
 
 from squero.api.budget import Budget, Holder, Portion
 from squero.api.house import House
+from squero.api.meaning import Place, understand
 from squero.api.scanner import STRUCTURE_LIMIT, Payload, Scanner, is_plain
-from squero.errors import (
-    InvalidJson,
-    InvalidRequest,
-    Issue,
-    PayloadTooLarge,
-    UnsupportedContentType,
-)
+from squero.errors import InvalidRequest, Issue, PayloadTooLarge, UnsupportedContentType
 from squero.media.spool import DataUrl, Spool
 from squero.wire.issues import parse
 from squero.wire.video import CompleteVideoRequest, QuoteVideoRequest, RetrieveVideoRequest
@@ -47,26 +39,10 @@ SMALL_LIMIT_BYTES = 65_536
 REPEATED = (QuoteVideoRequest, RetrieveVideoRequest, CompleteVideoRequest)
 REPEATED_BYTES = 512
 """What comes in the same words again and again, and how long it may be to be known by them."""
-NUMBER_LIMIT_DIGITS = 100
-PATH_LIMIT_CHARACTERS = 80
-"""Longer paths are the client's own words, which do not belong in an answer."""
 
-_TYPE_NAMES: dict[type, str] = {
-    list: "array",
-    str: "string",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
-
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_SPACE = " \t\n\r"
 _UTF_8 = frozenset(("charset=utf-8", 'charset="utf-8"', "charset=utf8", 'charset="utf8"'))
-_NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 _limiter: RunVar[CapacityLimiter] = RunVar("spool_threads")
 
-Place = tuple[str | int, ...]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -212,12 +188,7 @@ def _known(kind: type[BaseModel], data: bytes) -> BaseModel:
 def _document(
     data: bytes | bytearray, payloads: Mapping[str, Payload], portion: Portion | None = None
 ) -> Document:
-    fields = parse_object(data)
-    if not payloads and not _SUSPECT.search(data):
-        return Document(fields, {}, portion)
-    walk = _Walk(payloads)
-    walk.enter(fields)
-    return Document(fields, walk.media, portion)
+    return Document(*understand(data, payloads), portion)
 
 
 def check_headers(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> int:
@@ -294,91 +265,3 @@ async def _in_thread(call: Callable[..., None], *arguments: object) -> None:
         _limiter.set(limiter)
     with anyio.CancelScope(shield=True):
         await to_thread.run_sync(call, *arguments, limiter=limiter)
-
-
-def parse_object(data: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object that the UTF-8 bytes spell; raises InvalidJson and InvalidRequest.
-
-    Duplicate keys, NaN, infinities and numbers beyond all use are refused. Depth is the scanner's.
-    """
-    try:
-        text = data.decode("utf-8").strip(_SPACE)
-        value, end = _DECODER.raw_decode(text)
-    except ValueError:
-        raise InvalidJson from None
-    if end != len(text):
-        raise InvalidJson
-    if not isinstance(value, dict):
-        received = _TYPE_NAMES[type(value)]
-        message = f"Expected object, received {received}"
-        raise InvalidRequest([Issue((), message, "invalid_type", "object", received)])
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise InvalidJson
-    return value
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise InvalidJson
-    return value
-
-
-def _int(text: str) -> int:
-    if len(text) > NUMBER_LIMIT_DIGITS:
-        raise InvalidJson
-    return int(text)
-
-
-def _constant(_: str) -> NoReturn:
-    raise InvalidJson
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
-)
-
-
-class _Walk:
-    """One way through a parsed document: puts the media in, and refuses what no text may hold."""
-
-    def __init__(self, payloads: Mapping[str, Payload]) -> None:
-        self.media: dict[Place, DataUrl] = {}
-        self._payloads = payloads
-
-    def enter(self, container: Any, path: Place = ()) -> None:
-        """Walks all of an object or array; raises InvalidRequest at the first thing wrong."""
-        entries = enumerate(container) if isinstance(container, list) else container.items()
-        for key, value in entries:
-            if isinstance(key, str):
-                _check_text(key, path)
-            if isinstance(value, str):
-                container[key] = self._text(value, (*path, key))
-            elif isinstance(value, list | dict):
-                self.enter(value, (*path, key))
-
-    def _text(self, text: str, path: Place) -> str | DataUrl:
-        if text not in self._payloads:
-            _check_text(text, path)
-            return text
-        url = self._payloads[text].url()
-        if url is None:
-            raise _invalid(path, "Invalid data URL")
-        self.media[path] = url
-        return url
-
-
-def _check_text(text: str, path: Place) -> None:
-    if _NO_TEXT.search(text):
-        raise _invalid(path, "Text must be valid Unicode without NUL")
-
-
-def _invalid(path: Place, message: str) -> InvalidRequest:
-    spelled = "".join(str(part) for part in path)
-    short = len(spelled) <= PATH_LIMIT_CHARACTERS and spelled.isprintable()
-    return InvalidRequest([Issue(path if short else (), message)])
