@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from squero.api import head
+from squero.api.alarm import Alarm
 from squero.api.flow import Flow, Rest, framing, unacknowledged
 from squero.api.head import (
     MALFORMED,
@@ -51,8 +52,8 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
 class Protocol(HttpToolsProtocol):
     """One connection: refuses heads that are too large or ambiguous, and gives up on the silent.
 
-    At most one timer a connection, set again only when it fires: a request that arrives in one
-    piece, as nearly all do, touches none.
+    At most one timer a connection, its Alarm: a request that arrives in one piece, as nearly all
+    do, touches none.
     """
 
     head_limit_bytes: ClassVar[int] = 64 * 1024
@@ -80,12 +81,6 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakes = 0.0
-        self._deadline: float | None = None
-        self._looks: float | None = None
-        self._left: int | None = None
-        self._left_since = 0.0
         self._in_body = self._closes = self._lingering = False
         self._unparsed = self._body_bytes = 0
         self._body_began = 0.0
@@ -150,7 +145,10 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = self._flow = Flow(transport, self.loop.time)
-        self._wait(self.head_seconds)
+        self._alarm = Alarm(
+            self.loop, transport, self._expire, self.stall_seconds, self.stall_looks
+        )
+        self._alarm.wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._running is not None:
@@ -159,9 +157,7 @@ class Protocol(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
         self._ended = True
-        self._deadline = self._looks = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
 
     def data_received(self, data: bytes) -> None:
         step = self.head_limit_bytes
@@ -196,7 +192,7 @@ class Protocol(HttpToolsProtocol):
         if self._framing is not None:
             return  # so the parser says at an upgrade, although a body follows
         self._in_body = self._cut = False
-        self._unparsed, self._deadline = 0, None
+        self._unparsed, self._alarm.deadline = 0, None
         if self._closes:
             self.cycle.keep_alive = False
         super().on_message_complete()
@@ -204,33 +200,33 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            self._watch()
+            self._alarm.watch()
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
             if self._closes:
                 self._linger()
             else:
-                self._wait(self.linger_seconds)
+                self._alarm.wait(self.linger_seconds)
 
     def pause_writing(self) -> None:
         """More was written than the client has room for: from now on it must take something."""
         super().pause_writing()
-        self._watch()
+        self._alarm.watch()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nobody asks for more; what was written may still be on its way."""
         super().timeout_keep_alive_handler()
-        self._watch()
+        self._alarm.watch()
 
     def shutdown(self) -> None:
         """The server stops: a body that still arrives is not waited for, an answer is."""
         if self._lingering:
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         elif self._in_body and not self.cycle.response_started:
             self._refuse(STOPPING)
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         elif self._in_body and self._answered():
             self._linger()
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         else:
             super().shutdown()
             # What is cancelled in the middle of an answer logs a traceback; this ends it quietly.
@@ -304,9 +300,9 @@ class Protocol(HttpToolsProtocol):
         if self._in_body and not answered and self._trickles():
             self._refuse(TIMED_OUT)
         elif self._in_body and not answered:
-            self._wait(self.body_seconds)
-        elif not self._in_body and (self._in_head() or answered) and self._deadline is None:
-            self._wait(self.head_seconds)
+            self._alarm.wait(self.body_seconds)
+        elif not self._in_body and (self._in_head() or answered) and self._alarm.deadline is None:
+            self._alarm.wait(self.head_seconds)
 
     def _trickles(self) -> bool:
         """Whether the body comes more slowly than anybody's network makes it."""
@@ -349,44 +345,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         self._lingering = True
-        self._wait(self.linger_seconds)
-
-    def _wait(self, seconds: float) -> None:
-        self._deadline = self.loop.time() + seconds
-        self._arm()
-
-    def _watch(self) -> None:
-        """From now on something must go out every `stall_seconds`, until all has."""
-        self._left = None
-        if self._looks is None:
-            self._look()
-
-    def _look(self) -> None:
-        left, now = unacknowledged(self.transport), self.loop.time()
-        self._looks = now + self.stall_seconds / self.stall_looks if left else None
-        if left != self._left:
-            self._left, self._left_since = left, now
-        elif left and now - self._left_since >= self.stall_seconds:
-            self.transport.abort()
-        self._arm()
-
-    def _arm(self) -> None:
-        wakes = min((at for at in (self._deadline, self._looks) if at is not None), default=None)
-        if wakes is None or (self._timer is not None and self._wakes <= wakes):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._wakes, self._timer = wakes, self.loop.call_at(wakes, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        if self._looks is not None and now >= self._looks:
-            self._look()
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            self._expire()
-        self._arm()
+        self._alarm.wait(self.linger_seconds)
 
     def _expire(self) -> None:
         cycle = self.cycle
@@ -397,10 +356,10 @@ class Protocol(HttpToolsProtocol):
         elif self._in_body and (waits_for_us or self._spared):
             # Once it need not wait for us any more, it has the whole time again.
             self._spared = waits_for_us
-            self._wait(self.body_seconds)
+            self._alarm.wait(self.body_seconds)
         elif self._in_body or (self.scope is not None and self._in_head() and answered):
             self._refuse(TIMED_OUT)
         elif answered:
             self.transport.close()
         else:
-            self._wait(self.head_seconds)
+            self._alarm.wait(self.head_seconds)
