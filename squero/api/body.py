@@ -16,13 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
 from squero.api.budget import Budget, Holder, Portion
+from squero.api.head import names
 from squero.api.house import House
 from squero.api.meaning import Place, understand
 from squero.api.scanner import STRUCTURE_LIMIT, Payload, Scanner, is_plain
 from squero.errors import InvalidRequest, Issue, PayloadTooLarge, UnsupportedContentType
 from squero.media.spool import DataUrl, Spool
 from squero.wire.issues import parse
-from squero.wire.video import CompleteVideoRequest, QuoteVideoRequest, RetrieveVideoRequest
+from squero.wire.video import CompleteVideoRequest, RetrieveVideoRequest
 
 BATCH_BYTES = 256 * 1024
 """How much base64 gathers before a thread decodes and seals it."""
@@ -36,7 +37,7 @@ bounded by the number of connections, each of which may keep more than this in i
 """
 SMALL_LIMIT_BYTES = 65_536
 """The largest body of a call that has no use for media."""
-REPEATED = (QuoteVideoRequest, RetrieveVideoRequest, CompleteVideoRequest)
+REPEATED = (RetrieveVideoRequest, CompleteVideoRequest)
 REPEATED_BYTES = 512
 """What comes in the same words again and again, and how long it may be to be known by them."""
 
@@ -92,12 +93,25 @@ async def read_request(
 
     Raises InvalidRequest, and as `read_document`.
     """
-    headers = dict(request.scope["headers"])
-    begun = await _begin(request.receive, headers, limit_bytes)
-    if begun.is_all and kind in REPEATED and len(begun.body) <= REPEATED_BYTES:
-        return cast(Asked, _known(kind, begun.body))
-    if begun.is_all:
-        return parse(kind, _document(begun.body, {}).fields)
+    begun = await begin(request.receive, names(request.scope), limit_bytes)
+    return await finish(begun, house, request, kind, holder, limit_bytes)
+
+
+async def finish(
+    begun: "Begun",
+    house: House,
+    request: Request,
+    kind: type[Asked],
+    holder: Holder,
+    limit_bytes: int,
+) -> Asked:
+    """The same of a body that was begun."""
+    if begun.short is not None and kind in REPEATED:
+        known = _known(kind, begun.short)
+        if known is not None:
+            return cast(Asked, known)
+    if begun.whole is not None and is_plain(begun.whole):
+        return parse(kind, understand(begun.whole, {})[0])
     portion = Portion(house.budget, holder)
     read = await _read_on(begun, request.receive, limit_bytes, house.yard.spool, portion)
     async with read as document:
@@ -110,7 +124,7 @@ def open_document(
     """The request's `read_document`."""
     return read_document(
         request.receive,
-        dict(request.scope["headers"]),
+        names(request.scope),
         limit_bytes=limit_bytes,
         spool=house.yard.spool,
         budget=house.budget,
@@ -132,37 +146,41 @@ async def read_document(
     Raises UnsupportedContentType, PayloadTooLarge and AtCapacity, without reading where the headers
     tell; InvalidJson, InvalidRequest; ClientDisconnect when the client leaves before the end.
     """
-    begun = await _begin(receive, headers, limit_bytes)
-    if begun.is_all:
-        return _document(begun.body, {})
+    begun = await begin(receive, headers, limit_bytes)
+    if begun.whole is not None and is_plain(begun.whole):
+        return _document(begun.whole, {})
     return await _read_on(begun, receive, limit_bytes, spool, Portion(budget, holder))
 
 
-class _Begun(NamedTuple):
+class Begun(NamedTuple):
     """What is known of a body once its head, or its first part, is there."""
 
     declared_bytes: int
+    whole: bytes | None = None
+    """All of it, if that came in one message of few bytes; it may hold media."""
     message: Message | None = None
-    is_all: bool = False
-    """Whether the message holds all of a plain document."""
+    """Its first part, if it was waited for."""
 
     @property
-    def body(self) -> bytes:
-        assert self.message is not None
-        return bytes(self.message["body"])
+    def short(self) -> bytes | None:
+        """The same, if it is so short that it may be known by its bytes."""
+        return self.whole if self.whole is not None and len(self.whole) <= REPEATED_BYTES else None
 
 
-async def _begin(receive: Receive, headers: Mapping[bytes, bytes], limit_bytes: int) -> _Begun:
+async def begin(receive: Receive, headers: Mapping[bytes, bytes], limit_bytes: int) -> Begun:
+    """A body whose head, and if that promises little, whose first part is there.
+
+    Raises UnsupportedContentType, PayloadTooLarge, InvalidRequest and ClientDisconnect.
+    """
     declared_bytes = check_headers(headers, limit_bytes=limit_bytes)
     if declared_bytes > UNCOUNTED_BYTES:
-        return _Begun(declared_bytes)
+        return Begun(declared_bytes)
     message = _part(await receive(), limit_bytes)
-    is_all = not message.get("more_body") and is_plain(message["body"])
-    return _Begun(declared_bytes, message, is_all)
+    return Begun(declared_bytes, None if message.get("more_body") else message["body"], message)
 
 
 async def _read_on(
-    begun: _Begun, receive: Receive, limit_bytes: int, spool: Spool, portion: Portion
+    begun: Begun, receive: Receive, limit_bytes: int, spool: Spool, portion: Portion
 ) -> Document:
     scanner = Scanner()
     try:
@@ -180,9 +198,12 @@ async def _read_on(
 
 
 @lru_cache(maxsize=512)
-def _known(kind: type[BaseModel], data: bytes) -> BaseModel:
-    """What these bytes ask for: the words of a job to be drawn are in none of these requests."""
-    return parse(kind, _document(data, {}).fields)
+def _known(kind: type[BaseModel], data: bytes) -> BaseModel | None:
+    """What these bytes ask for: the words of a job to be drawn are in none of these requests.
+
+    None for those that need a scan.
+    """
+    return parse(kind, understand(data, {})[0]) if is_plain(data) else None
 
 
 def _document(

@@ -2,15 +2,20 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, TypeAlias
+
+from starlette.types import Scope
 
 from squero import __version__
 from squero.api.origins import ANY_ORIGIN
 
 Header: TypeAlias = tuple[bytes, bytes]
 Refusal: TypeAlias = tuple[HTTPStatus, str]
+
+NAMES: Final = "squero.names"
+"""The scope's key for a request's headers by name."""
 
 TOO_MANY_HEADERS: Final = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -45,6 +50,14 @@ class RefusedHead(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal[1])
         self.refusal = refusal
+
+
+def names(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's headers by name; of one that came twice, the last."""
+    found: Mapping[bytes, bytes] | None = scope.get(NAMES)
+    if found is None:
+        found = scope[NAMES] = dict(scope["headers"])
+    return found
 
 
 def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
