@@ -20,6 +20,7 @@ from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
 from squero.api.gate import API, WHO, meet
+from squero.api.head import names
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
@@ -59,6 +60,7 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 1.0
+QUOTE = f"{API}video/quote"
 _CALLS = (API, facade.FACADE)
 """Where customers call."""
 
@@ -166,6 +168,14 @@ class Application:
         ANSWERS.count(template(scope), reply.status, reply.seconds)
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
+
+    def is_prompt(self, scope: Scope) -> bool:
+        """Whether the call is answered without waiting for anything but its body: a quote is.
+
+        With a key, whose it is may have to be asked of the database first.
+        """
+        quote = scope["path"] == QUOTE and scope["method"] == "POST"
+        return quote and b"authorization" not in names(scope)
 
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""

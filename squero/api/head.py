@@ -67,10 +67,11 @@ def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
         every = [name for name, _ in headers]
         if any(every.count(name) > 1 for name in _ONCE):
             raise RefusedHead(AMBIGUOUS)
-    if b"transfer-encoding" in names and b"content-length" in names:
-        raise RefusedHead(AMBIGUOUS)
-    if names.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise RefusedHead(UNKNOWN_CODING)
+    if b"transfer-encoding" in names:
+        if b"content-length" in names:
+            raise RefusedHead(AMBIGUOUS)
+        if names[b"transfer-encoding"].lower() != b"chunked":
+            raise RefusedHead(UNKNOWN_CODING)
     if version not in ("1.0", "1.1"):
         raise RefusedHead(UNKNOWN_VERSION)
     return names

@@ -4,26 +4,22 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
 
 from squero.api import head
 from squero.api.alarm import Alarm
-from squero.api.flow import Flow, Rest, framing, unacknowledged
+from squero.api.exchange import Exchanges
+from squero.api.flow import Delivery, Flow, Pace, Rest, framing
 from squero.api.head import (
     MALFORMED,
+    NAMES,
     STOPPING,
     TIMED_OUT,
     TOO_MANY_HEADERS,
-    Header,
     Refusal,
     RefusedHead,
 )
@@ -49,7 +45,7 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(app, **(ours | options))
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Exchanges):
     """One connection: refuses heads that are too large or ambiguous, and gives up on the silent.
 
     At most one timer a connection, its Alarm: a request that arrives in one piece, as nearly all
@@ -82,38 +78,11 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_body = self._closes = self._lingering = False
-        self._unparsed = self._body_bytes = 0
-        self._body_began = 0.0
-        self._cut = self._spared = self._continues = False
+        self._unparsed = 0
+        self._cut = self._spared = False
         self._framing: bytes | None = None
-        self._running: RequestResponseCycle | None = None
+        self._idle = False
         self._refusal = MALFORMED
-        self._awaited = self._ended = self._took_all = False
-
-    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Writes all of the running request's answer at once; False: send it as ASGI has it.
-
-        That is where it is not that simple: the connection ends with it, the client has left, does
-        not read, waits for a 100 or asks for the head alone. Raises ValueError for a header of more
-        than one line.
-        """
-        cycle = self._running
-        if (
-            cycle is None
-            or not cycle.keep_alive
-            or cycle.disconnected
-            or cycle.response_started
-            or cycle.waiting_for_100_continue
-            or cycle.scope["method"] == "HEAD"
-            or self.flow.write_paused
-        ):
-            return False
-        every = [*self.server_state.default_headers, *headers]
-        self.transport.write(head.whole(STATUS_LINE[status], every, body))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
 
     async def arrived(self) -> bool:
         """Whether all that was written has been acknowledged by the client's machine; waits for it.
@@ -121,25 +90,10 @@ class Protocol(HttpToolsProtocol):
         False when the client left before, or took nothing for `stall_seconds`. Behind a proxy the
         client is the proxy.
         """
-        self._awaited = True
-        pause, seen, since = 0.001, -1, self.loop.time()
-        while not (self._ended or self.transport.is_closing()):
-            left = unacknowledged(self.transport)
-            if left == 0:
-                return True
-            if left != seen:
-                seen, since = left, self.loop.time()
-            elif self.loop.time() - since > self.stall_seconds:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 0.05)
-        return self._took_all
+        return await self._delivery.arrived()
 
     def eof_received(self) -> None:
-        # A client that has read everything and leaves says so here; one that leaves data unread
-        # resets the connection, and one that leaves early does so before anybody waits.
-        self._took_all = self._awaited and unacknowledged(self.transport) == 0
-        self._ended = True
+        self._delivery.leave()
         super().eof_received()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -148,33 +102,33 @@ class Protocol(HttpToolsProtocol):
         self._alarm = Alarm(
             self.loop, transport, self._expire, self.stall_seconds, self.stall_looks
         )
+        self._pace = Pace(self._flow, self.body_least_rates)
+        self._delivery = Delivery(transport, self.loop.time, self.stall_seconds)
         self._alarm.wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._running is not None:
-            # uvicorn tells the last request of a pipeline, which may wait for this one's answer.
-            self._running.disconnected = True
-            self._running.message_event.set()
         super().connection_lost(exc)
-        self._ended = True
+        self._delivery.over = True
         self._alarm.stop()
 
     def data_received(self, data: bytes) -> None:
         step = self.head_limit_bytes
+        if self._idle:
+            self._idle, self._alarm.deadline = False, None
         while data and not (self._lingering or self.transport.is_closing()):
             piece, data = data[:step], data[step:]
             self._feed(piece)
+            self.release_held()
             if self._in_body or self._in_head() or self._answered():
                 self._follow(len(piece))
 
     def on_headers_complete(self) -> None:
         names = self._check_head()
-        self._awaited = False
-        self.scope[LINE] = self  # type: ignore[literal-required]
+        self._delivery.awaited = False
+        cast(dict[str, Any], self.scope).update({LINE: self, NAMES: names})
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
-        self._body_began, self._body_bytes = self._flow.reading_seconds(), 0
-        self._continues = self.cycle.waiting_for_100_continue
+        self._pace.begin(self.cycle.waiting_for_100_continue)
         # Trailers are collected here too, and must not reach headers that were looked at already.
         self.headers = []
         # Closing on a body that still arrives resets the connection, and the answer is lost. So
@@ -185,7 +139,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
-        self._body_bytes += len(body)
+        self._pace.took_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -196,12 +150,19 @@ class Protocol(HttpToolsProtocol):
         if self._closes:
             self.cycle.keep_alive = False
         super().on_message_complete()
+        self.answer_held()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._alarm.watch()
-        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if not (self.answer_next() or self._in_body or self._in_head()):
+            # Not by uvicorn's timer, of which each answer sets one and each request ends one.
+            self._idle = True
+            self._alarm.wait(self.timeout_keep_alive)
+        if self._in_body and self.cycle.response_complete:
             if self._closes:
                 self._linger()
             else:
@@ -239,12 +200,7 @@ class Protocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def _feed(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -297,25 +253,20 @@ class Protocol(HttpToolsProtocol):
             except RefusedHead as refused:
                 self._refuse(refused.refusal)
                 return
-        if self._in_body and not answered and self._trickles():
+        if (
+            self._in_body
+            and not answered
+            and self._pace.trickles(self.cycle.waiting_for_100_continue)
+        ):
             self._refuse(TIMED_OUT)
         elif self._in_body and not answered:
             self._alarm.wait(self.body_seconds)
-        elif not self._in_body and (self._in_head() or answered) and self._alarm.deadline is None:
+        elif not self._in_body and self._in_head() and (self._idle or self._alarm.deadline is None):
+            # An answer that was there at once made it idle, with this head in the same piece.
+            self._idle = False
             self._alarm.wait(self.head_seconds)
-
-    def _trickles(self) -> bool:
-        """Whether the body comes more slowly than anybody's network makes it."""
-        now = self._flow.reading_seconds()
-        if self._continues:
-            # It was told to wait: its time begins with the first piece after that.
-            self._continues = self.cycle.waiting_for_100_continue
-            self._body_began = now
-        seconds = now - self._body_began
-        return any(
-            self._body_bytes < (seconds - grace) * rate
-            for grace, rate in self.body_least_rates.items()
-        )
+        elif not self._in_body and answered and self._alarm.deadline is None:
+            self._alarm.wait(self.head_seconds)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers if it still can, and ends the connection."""
@@ -334,7 +285,7 @@ class Protocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """Ends the connection so that what was written arrives: reads on, and drops that."""
-        self._unset_keepalive_if_required()
+        self._idle = False
         if not self.transport.can_write_eof():
             self.transport.close()
             return
@@ -360,6 +311,6 @@ class Protocol(HttpToolsProtocol):
         elif self._in_body or (self.scope is not None and self._in_head() and answered):
             self._refuse(TIMED_OUT)
         elif answered:
-            self.transport.close()
+            self.timeout_keep_alive_handler()
         else:
             self._alarm.wait(self.head_seconds)
