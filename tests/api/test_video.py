@@ -270,35 +270,6 @@ class TestQuote:
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"quote": quote}
 
-    async def test_is_the_same_for_the_same_words(self, http, house):
-        asked = {"model": "motion-text-to-video", "duration": "5s", "mark": "the same words"}
-        first, again = [await http.post("/api/v1/video/quote", json=asked) for _ in range(2)]
-        assert house.quotes.find(first.request.content) is not None
-        assert first.json() == again.json() == {"quote": 0.1}
-        assert first.headers.pop("cf-ray") != again.headers.pop("cf-ray")
-        assert first.headers == again.headers
-
-    async def test_that_comes_with_a_prompt_is_not_kept(self, http, house):
-        answer = await http.post("/api/v1/video/quote", json=TEXT | {"mark": "a prompt too"})
-        assert answer.status_code == 200
-        assert house.quotes.find(answer.request.content) is None
-
-    async def test_refusals_are_made_anew(self, http, house):
-        for _ in range(2):
-            answer = await http.post("/api/v1/video/quote", json=TEXT | {"duration": "7s"})
-            assert answer.status_code == 400
-            assert answer.headers["x-venice-model-id"] == TEXT["model"]
-            assert house.quotes.find(answer.request.content) is None
-
-    async def test_known_words_are_held_to_the_limits(self, http, house):
-        asked = b'{"model": "motion-text-to-video", "duration": "5s"}'
-        url, form = "/api/v1/video/quote", {"content-type": "application/json"}
-        assert (await http.post(url, content=asked, headers=form)).status_code == 200
-        assert house.quotes.find(asked) is not None
-        assert (await http.post(url, content=asked)).status_code == 415
-        packed = form | {"content-encoding": "gzip"}
-        assert (await http.post(url, content=asked, headers=packed)).status_code == 415
-
     async def test_ignores_a_wrong_key(self, http):
         answer = await http.post(
             "/api/v1/video/quote", json=TEXT, headers={"authorization": "Bearer wrong"}
