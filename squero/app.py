@@ -154,6 +154,21 @@ class Application:
         scope[REPLY] = reply = Reply(scope, send)
         if scope["path"].startswith(_CALLS):
             reply.headers += ANY_ORIGIN
+        try:
+            await self._answer(scope, receive, reply)
+        finally:
+            # It leads back to the scope, and the two would wait for the garbage collector.
+            del scope[REPLY]
+
+    def is_prompt(self, scope: Scope) -> bool:
+        """Whether the call is answered without waiting for anything but its body: a quote is.
+
+        With a key, whose it is may have to be asked of the database first.
+        """
+        quote = scope["path"] == QUOTE and scope["method"] == "POST"
+        return quote and b"authorization" not in names(scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         failure: Exception | None = None
         try:
             await self._route(scope, receive, reply.send)
@@ -168,14 +183,6 @@ class Application:
         ANSWERS.count(template(scope), reply.status, reply.seconds)
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
-
-    def is_prompt(self, scope: Scope) -> bool:
-        """Whether the call is answered without waiting for anything but its body: a quote is.
-
-        With a key, whose it is may have to be asked of the database first.
-        """
-        quote = scope["path"] == QUOTE and scope["method"] == "POST"
-        return quote and b"authorization" not in names(scope)
 
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""
