@@ -183,6 +183,7 @@ class Application:
         ANSWERS.count(template(scope), reply.status, reply.seconds)
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
+        failure = None  # its traceback leads back here
 
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""
