@@ -30,6 +30,7 @@ from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
 from squero.domain.failures import Failures
+from squero.domain.intake import Intake
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
 from squero.domain.news import News, heard
@@ -98,6 +99,7 @@ async def open_yard(
             outlook=Outlook(database),
             polls=Polls(database),
             news=News(database),
+            intake=Intake(database, settings.queued_per_account),
             admission=Admission(settings, database),
             fetcher=Fetcher(spool, Rules(settings.allowed_hosts, dev)),
             policies=policy.load(settings.refused_terms_file),
