@@ -169,8 +169,10 @@ def bearer(scope: Scope) -> str:
 
 
 def _token(scope: Scope) -> str:
-    text = names(scope).get(b"authorization", b"").decode("latin-1")
-    scheme, _, token = text.partition(" ")
+    sent = names(scope).get(b"authorization")
+    if sent is None:
+        return ""
+    scheme, _, token = sent.decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
