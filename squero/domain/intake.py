@@ -61,37 +61,45 @@ class Intake:
         self._database = database
         self._queued_limit = queued_limit
         self._waiting: list[_Waiting] = []
-        self._under_way = 0
         self._accounts: set[UUID] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._alone = 0
+        self._tasks: set[asyncio.Task[None] | None] = set()
 
     async def take(self, job: Job, alone: Callable[[], Awaitable[None]]) -> None:
         """Queue the job together with others, or else by `alone`, whose errors are its own.
 
         Raises OperationalError when the database went away: then the job may be there or not.
         """
-        if self._waiting or self._under_way >= _AT_ONCE:
-            waiting = _Waiting(job)
-            self._waiting.append(waiting)
-            if await waiting.taken:
-                return
-            await alone()
+        if self._waiting or self._alone + len(self._tasks) >= _AT_ONCE:
+            if not await self._join(job):
+                await alone()
             return
-        self._under_way += 1
+        self._alone += 1
         try:
             await alone()
         finally:
-            self._end()
+            self._alone -= 1
 
-    def _end(self) -> None:
-        """A statement has come back: those who wait meanwhile are next."""
-        self._under_way -= 1
-        chosen = self._choose()
-        if chosen:
-            self._under_way += 1
-            task = asyncio.create_task(self._take(chosen))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _join(self, job: Job) -> Awaitable[bool]:
+        waiting = _Waiting(job)
+        self._waiting.append(waiting)
+        # Jobs that go by themselves may wait for another's lock; nobody waits for them here.
+        if len(self._tasks) < _AT_ONCE:
+            self._tasks.add(asyncio.create_task(self._go_on()))
+        return waiting.taken
+
+    async def _go_on(self) -> None:
+        try:
+            while chosen := self._choose():
+                accounts = {one.job.account_id for one in chosen}
+                self._accounts |= accounts
+                try:
+                    await self._settle(chosen)
+                finally:
+                    self._accounts -= accounts
+        finally:
+            # Here, not in a callback: whoever comes next must find that this one has ended.
+            self._tasks -= {asyncio.current_task()}
 
     def _choose(self) -> Sequence[_Waiting]:
         """One job of each account that waits, but for those of which one is under way."""
@@ -108,32 +116,33 @@ class Intake:
         self._waiting = left
         return list(chosen.values())
 
-    async def _take(self, chosen: Sequence[_Waiting]) -> None:
-        accounts = {one.job.account_id for one in chosen}
-        self._accounts |= accounts
-        try:
-            await self._settle(chosen)
-        finally:
-            self._accounts -= accounts
-            self._end()
-
     async def _settle(self, chosen: Sequence[_Waiting]) -> None:
-        taken: set[UUID] = set()
         try:
-            if len(chosen) > 1:
-                taken = await self._queue([one.job for one in chosen])
-        except OperationalError as error:
-            # Of a deadlock nothing is left; of a lost connection nobody knows.
-            if not isinstance(error, DeadlockDetected):
-                return _tell(chosen, error)
-        except DatabaseError:
-            pass  # one of them is to blame, and will hear of it by itself
-        except BaseException as error:
-            _tell(chosen, error)
+            taken = await self._try(chosen)
+        except Exception as error:
+            for one in chosen:
+                if not one.taken.done():
+                    one.taken.set_exception(error)
+        except BaseException:
+            for one in chosen:
+                one.taken.cancel()
             raise
-        for one in chosen:
-            if not one.taken.done():
-                one.taken.set_result(one.job.queue_id in taken)
+        else:
+            for one in chosen:
+                if not one.taken.done():
+                    one.taken.set_result(one.job.queue_id in taken)
+
+    async def _try(self, chosen: Sequence[_Waiting]) -> set[UUID]:
+        if len(chosen) == 1:
+            return set()
+        try:
+            return await self._queue([one.job for one in chosen])
+        except DeadlockDetected:
+            return set()  # nothing of it is left
+        except OperationalError:
+            raise  # the connection is lost, and nobody knows
+        except DatabaseError:
+            return set()  # one of them is to blame, and will hear of it by itself
 
     async def _queue(self, jobs: Sequence[Job]) -> set[UUID]:
         text = json.dumps([_fields(job) for job in jobs], separators=(",", ":"))
@@ -143,12 +152,6 @@ class Intake:
                     "generations.queue_many", jobs=text, queued_limit=self._queued_limit
                 )
             )
-
-
-def _tell(chosen: Sequence[_Waiting], error: BaseException) -> None:
-    for one in chosen:
-        if not one.taken.done():
-            one.taken.set_exception(error)
 
 
 def _fields(job: Job) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import asynccontextmanager
 from datetime import datetime
 
 import psycopg
@@ -29,11 +28,14 @@ class Told:
 
     def __init__(self, intake, monkeypatch):
         self.asked, self.taken, self.error = [], set(), None
+        self.before = None
         self._queue = intake._queue
         monkeypatch.setattr(intake, "_queue", self)
 
     async def __call__(self, jobs):
         self.asked.append([job.account_id for job in jobs])
+        if self.before is not None:
+            await self.before()
         if self.error is not None:
             raise self.error
         taken = await self._queue(jobs)
@@ -46,26 +48,23 @@ def told(yard, monkeypatch):
     return Told(yard.intake, monkeypatch)
 
 
-@asynccontextmanager
-async def busy(yard):
-    """Both statements that may be under way are, until the end of the block."""
+async def alone(yard):
+    """Takes as long as it takes, as a job does that goes by itself."""
     go_on = asyncio.Event()
     others = [asyncio.create_task(yard.intake.take(None, go_on.wait)) for _ in range(2)]
     await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        go_on.set()
-        await asyncio.gather(*others)
+    return go_on, others
 
 
 async def together(yard, play, tenants):
     """What became of a job of each tenant, all of which wait at the same time."""
-    async with busy(yard):
-        calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
-        while len(yard.intake._waiting) < len(calls):
-            await asyncio.sleep(0.001)
-    return await asyncio.gather(*calls, return_exceptions=True)
+    go_on, others = await alone(yard)
+    calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert not any(other.done() for other in others)
+    go_on.set()
+    await asyncio.gather(*others)
+    return found
 
 
 @pytest.fixture
@@ -202,13 +201,12 @@ class TestTogether:
             await other.execute(
                 "SELECT FROM shares WHERE account_id = %s FOR UPDATE", [tenants[0].account.id]
             )
-            async with busy(yard):
-                calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
-                while len(yard.intake._waiting) < len(calls):
-                    await asyncio.sleep(0.001)
+            go_on, _ = await alone(yard)
+            calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
             async with asyncio.timeout(10):
                 await asyncio.gather(*calls[1:])
             assert not calls[0].done()
+            go_on.set()
         await calls[0]
         assert (await upkeep.audit(yard)).in_order
 
@@ -248,11 +246,18 @@ class TestFailures:
         tenants = [await open_tenant() for _ in range(3)]
         for tenant in tenants:
             await play.queue(tenant)
-        async with busy(yard):
-            calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
-            while len(yard.intake._waiting) < len(calls):
-                await asyncio.sleep(0.001)
-            yard.intake._waiting[0].taken.cancel()
+        hold = asyncio.Event()
+        told.before = hold.wait
+        go_on, _ = await alone(yard)
+        calls = [asyncio.create_task(play.queue(tenant)) for tenant in 2 * tenants]
+        while len(yard.intake._waiting) < 3:
+            await asyncio.sleep(0.001)
+        left = yard.intake._waiting[0]
+        left.taken.cancel()
+        hold.set()
         found = await asyncio.gather(*calls, return_exceptions=True)
-        assert isinstance(found[0], asyncio.CancelledError)
-        assert told.taken == set(found[1:])
+        go_on.set()
+        assert [type(one) for one in found].count(asyncio.CancelledError) == 1
+        rows = await play.sql("SELECT queue_id FROM generations")
+        assert left.job.queue_id not in {row["queue_id"] for row in rows}
+        assert len(rows) == 8
