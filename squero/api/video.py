@@ -38,14 +38,15 @@ async def quote(house: House, request: Request) -> Response:
     """POST /video/quote: the price in USD, without a key."""
     limit = house.yard.settings.body_limit_bytes
     begun = await begin(request.receive, names(request.scope), limit)
-    if begun.short is not None and (known := house.quotes.find(begun.short)):
+    short = begun.short
+    if short is not None and (known := house.quotes.find(short)):
         request.scope[REPLY].headers += known.headers
         return known.answer
     asked = await finish(begun, house, request, QuoteVideoRequest, None, limit)
     named = _name_model(house, request, asked.model)
     quoted = answer(QuoteVideoAnswer(quote=usd_number(_price(house, asked))))
-    if begun.short is not None:
-        house.quotes.keep(begun.short, Quote(quoted, named))
+    if short is not None:
+        house.quotes.keep(short, Quote(quoted, named))
     return quoted
 
 
