@@ -20,6 +20,7 @@ from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
 from squero.api.gate import API, WHO, meet
+from squero.api.head import names
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
@@ -29,6 +30,7 @@ from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
 from squero.domain.failures import Failures
+from squero.domain.intake import Intake
 from squero.domain.keys import Callers
 from squero.domain.limits import Limits
 from squero.domain.news import News, heard
@@ -60,6 +62,7 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 1.0
+QUOTE = f"{API}video/quote"
 _CALLS = (API, facade.FACADE)
 """Where customers call."""
 
@@ -97,6 +100,7 @@ async def open_yard(
             outlook=Outlook(database),
             polls=Polls(database),
             news=News(database),
+            intake=Intake(database, settings.queued_per_account),
             admission=Admission(settings, database),
             prices=Prices(database),
             fetcher=Fetcher(spool, Rules(settings.allowed_hosts, dev)),
@@ -154,6 +158,21 @@ class Application:
         scope[REPLY] = reply = Reply(scope, send)
         if scope["path"].startswith(_CALLS):
             reply.headers += ANY_ORIGIN
+        try:
+            await self._answer(scope, receive, reply)
+        finally:
+            # It leads back to the scope, and the two would wait for the garbage collector.
+            del scope[REPLY]
+
+    def is_prompt(self, scope: Scope) -> bool:
+        """Whether the call is answered without waiting for anything but its body: a quote is.
+
+        With a key, whose it is may have to be asked of the database first.
+        """
+        quote = scope["path"] == QUOTE and scope["method"] == "POST"
+        return quote and b"authorization" not in names(scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         failure: Exception | None = None
         try:
             await self._route(scope, receive, reply.send)
@@ -168,6 +187,7 @@ class Application:
         ANSWERS.count(template(scope), reply.status, reply.seconds)
         if reply.status is not None and reply.status >= 400:
             self._count_failure(scope, reply.status, failure)
+        failure = None  # its traceback leads back here
 
     async def _barred(self, scope: Scope, failure: Exception) -> Exception:
         """Who calls what is not there is looked at only now, and may have failed too often."""

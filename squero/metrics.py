@@ -26,13 +26,13 @@ class Answers(Collector):
     """
 
     def __init__(self) -> None:
-        self._counts = Tally[tuple[str, str]]()
+        self._counts = Tally[tuple[str, int | None]]()
         self._buckets = defaultdict[str, list[int]](lambda: [0] * len(_BOUNDS))
         self._sums = defaultdict[str, float](float)
 
     def count(self, route: str, status: int | None, seconds: float) -> None:
         """One answer more."""
-        self._counts[route, str(status)] += 1
+        self._counts[route, status] += 1
         self._buckets[route][bisect_left(_BOUNDS, seconds)] += 1
         self._sums[route] += seconds
 
@@ -41,8 +41,8 @@ class Answers(Collector):
         answers = CounterMetricFamily(
             "squero_http_requests", "Answered requests", labels=["route", "status"]
         )
-        for labels, count in list(self._counts.items()):
-            answers.add_metric(labels, count)
+        for (route, status), count in list(self._counts.items()):
+            answers.add_metric([route, str(status)], count)
         yield answers
         times = HistogramMetricFamily(
             "squero_http_request_seconds", "Time to the first byte", labels=["route"]

@@ -1,6 +1,8 @@
 """The application as a whole: errors, headers, an absent database, browsers, a blocked loop."""
 
+import gc
 import time
+import weakref
 
 import psycopg
 import pytest
@@ -165,3 +167,27 @@ class TestBlockedLoop:
 
 def scope_of(path):
     return {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+
+
+@pytest.mark.parametrize("duration", [b"5s", b"never"])
+async def test_leaves_nothing_to_the_garbage_collector(house, duration):
+    class Client:
+        async def receive(self):
+            body = b'{"model": "motion-text-to-video", "duration": "%b"}' % duration
+            return {"type": "http.request", "body": body}
+
+        async def send(self, message):
+            pass
+
+    client = Client()
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/video/quote"}
+    scope |= {"headers": [(b"content-type", b"application/json")]}
+    scope |= {"root_path": "", "query_string": b"", "client": ("192.0.2.1", 80)}
+    gone = weakref.ref(client)
+    gc.disable()
+    try:
+        await Application(house)(scope, client.receive, client.send)
+        del client, scope
+        assert gone() is None
+    finally:
+        gc.enable()

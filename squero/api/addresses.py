@@ -23,10 +23,12 @@ def origin(scope: Scope, trusted: Sequence[Network]) -> str:
     no such proxy, since what stands before it was written by the client.
     """
     peer = scope.get("client")
+    if not trusted:
+        return UNKNOWN if peer is None else _of_peer(peer[0])
     found = None if peer is None else _parse(peer[0])
     if found is None:
         return UNKNOWN
-    if trusted and _within(found, trusted):
+    if _within(found, trusted):
         for hop in _hops(scope):
             # What cannot be read was not written by our proxies: the one before it is to blame.
             if hop is None:
@@ -43,6 +45,12 @@ def _hops(scope: Scope) -> Iterator[Address | None]:
         if name == b"x-forwarded-for":
             for text in reversed(value.decode("latin-1").split(",")):
                 yield _parse(text)
+
+
+@lru_cache
+def _of_peer(text: str) -> str:
+    found = _parse(text)
+    return UNKNOWN if found is None else _named(found)
 
 
 @lru_cache

@@ -1,15 +1,12 @@
-"""Reading a request's body: its size, its media, and JSON that means only one thing.
+"""Reading a request's body: its size, its media, and what it says.
 
 What is refused without reading is refused before the first byte; media goes to the spool as it
 arrives, in batches and in a thread, so that an upload delays nobody else.
 """
 
-import json
-import math
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -19,18 +16,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
 from squero.api.budget import Budget, Holder, Portion
+from squero.api.head import names
 from squero.api.house import House
+from squero.api.meaning import Place, understand
+from squero.api.prompt import taken_over
 from squero.api.scanner import STRUCTURE_LIMIT, Payload, Scanner, is_plain
-from squero.errors import (
-    InvalidJson,
-    InvalidRequest,
-    Issue,
-    PayloadTooLarge,
-    UnsupportedContentType,
-)
+from squero.errors import InvalidRequest, Issue, PayloadTooLarge, UnsupportedContentType
 from squero.media.spool import DataUrl, Spool
 from squero.wire.issues import parse
-from squero.wire.video import CompleteVideoRequest, QuoteVideoRequest, RetrieveVideoRequest
+from squero.wire.video import CompleteVideoRequest, RetrieveVideoRequest
 
 BATCH_BYTES = 256 * 1024
 """How much base64 gathers before a thread decodes and seals it."""
@@ -44,29 +38,13 @@ bounded by the number of connections, each of which may keep more than this in i
 """
 SMALL_LIMIT_BYTES = 65_536
 """The largest body of a call that has no use for media."""
-REPEATED = (QuoteVideoRequest, RetrieveVideoRequest, CompleteVideoRequest)
+REPEATED = (RetrieveVideoRequest, CompleteVideoRequest)
 REPEATED_BYTES = 512
 """What comes in the same words again and again, and how long it may be to be known by them."""
-NUMBER_LIMIT_DIGITS = 100
-PATH_LIMIT_CHARACTERS = 80
-"""Longer paths are the client's own words, which do not belong in an answer."""
 
-_TYPE_NAMES: dict[type, str] = {
-    list: "array",
-    str: "string",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
-
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_SPACE = " \t\n\r"
 _UTF_8 = frozenset(("charset=utf-8", 'charset="utf-8"', "charset=utf8", 'charset="utf8"'))
-_NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 _limiter: RunVar[CapacityLimiter] = RunVar("spool_threads")
 
-Place = tuple[str | int, ...]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -116,12 +94,25 @@ async def read_request(
 
     Raises InvalidRequest, and as `read_document`.
     """
-    headers = dict(request.scope["headers"])
-    begun = await _begin(request.receive, headers, limit_bytes)
-    if begun.is_all and kind in REPEATED and len(begun.body) <= REPEATED_BYTES:
-        return cast(Asked, _known(kind, begun.body))
-    if begun.is_all:
-        return parse(kind, _document(begun.body, {}).fields)
+    begun = await begin(request.receive, names(request.scope), limit_bytes)
+    return await finish(begun, house, request, kind, holder, limit_bytes)
+
+
+async def finish(
+    begun: "Begun",
+    house: House,
+    request: Request,
+    kind: type[Asked],
+    holder: Holder,
+    limit_bytes: int,
+) -> Asked:
+    """The same of a body that was begun."""
+    if begun.short is not None and kind in REPEATED:
+        known = _known(kind, begun.short)
+        if known is not None:
+            return cast(Asked, known)
+    if begun.whole is not None and is_plain(begun.whole):
+        return parse(kind, understand(begun.whole, {})[0])
     portion = Portion(house.budget, holder)
     read = await _read_on(begun, request.receive, limit_bytes, house.yard.spool, portion)
     async with read as document:
@@ -134,7 +125,7 @@ def open_document(
     """The request's `read_document`."""
     return read_document(
         request.receive,
-        dict(request.scope["headers"]),
+        names(request.scope),
         limit_bytes=limit_bytes,
         spool=house.yard.spool,
         budget=house.budget,
@@ -156,37 +147,41 @@ async def read_document(
     Raises UnsupportedContentType, PayloadTooLarge and AtCapacity, without reading where the headers
     tell; InvalidJson, InvalidRequest; ClientDisconnect when the client leaves before the end.
     """
-    begun = await _begin(receive, headers, limit_bytes)
-    if begun.is_all:
-        return _document(begun.body, {})
+    begun = await begin(receive, headers, limit_bytes)
+    if begun.whole is not None and is_plain(begun.whole):
+        return _document(begun.whole, {})
     return await _read_on(begun, receive, limit_bytes, spool, Portion(budget, holder))
 
 
-class _Begun(NamedTuple):
+class Begun(NamedTuple):
     """What is known of a body once its head, or its first part, is there."""
 
     declared_bytes: int
+    whole: bytes | None = None
+    """All of it, if that came in one message of few bytes; it may hold media."""
     message: Message | None = None
-    is_all: bool = False
-    """Whether the message holds all of a plain document."""
+    """Its first part, if it was waited for."""
 
     @property
-    def body(self) -> bytes:
-        assert self.message is not None
-        return bytes(self.message["body"])
+    def short(self) -> bytes | None:
+        """The same, if it is so short that it may be known by its bytes."""
+        return self.whole if self.whole is not None and len(self.whole) <= REPEATED_BYTES else None
 
 
-async def _begin(receive: Receive, headers: Mapping[bytes, bytes], limit_bytes: int) -> _Begun:
+async def begin(receive: Receive, headers: Mapping[bytes, bytes], limit_bytes: int) -> Begun:
+    """A body whose head, and if that promises little, whose first part is there.
+
+    Raises UnsupportedContentType, PayloadTooLarge, InvalidRequest and ClientDisconnect.
+    """
     declared_bytes = check_headers(headers, limit_bytes=limit_bytes)
     if declared_bytes > UNCOUNTED_BYTES:
-        return _Begun(declared_bytes)
+        return Begun(declared_bytes)
     message = _part(await receive(), limit_bytes)
-    is_all = not message.get("more_body") and is_plain(message["body"])
-    return _Begun(declared_bytes, message, is_all)
+    return Begun(declared_bytes, None if message.get("more_body") else message["body"], message)
 
 
 async def _read_on(
-    begun: _Begun, receive: Receive, limit_bytes: int, spool: Spool, portion: Portion
+    begun: Begun, receive: Receive, limit_bytes: int, spool: Spool, portion: Portion
 ) -> Document:
     scanner = Scanner()
     try:
@@ -204,20 +199,18 @@ async def _read_on(
 
 
 @lru_cache(maxsize=512)
-def _known(kind: type[BaseModel], data: bytes) -> BaseModel:
-    """What these bytes ask for: the words of a job to be drawn are in none of these requests."""
-    return parse(kind, _document(data, {}).fields)
+def _known(kind: type[BaseModel], data: bytes) -> BaseModel | None:
+    """What these bytes ask for: the words of a job to be drawn are in none of these requests.
+
+    None for those that need a scan.
+    """
+    return parse(kind, understand(data, {})[0]) if is_plain(data) else None
 
 
 def _document(
     data: bytes | bytearray, payloads: Mapping[str, Payload], portion: Portion | None = None
 ) -> Document:
-    fields = parse_object(data)
-    if not payloads and not _SUSPECT.search(data):
-        return Document(fields, {}, portion)
-    walk = _Walk(payloads)
-    walk.enter(fields)
-    return Document(fields, walk.media, portion)
+    return Document(*understand(data, payloads), portion)
 
 
 def check_headers(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> int:
@@ -288,97 +281,10 @@ async def _scan(
 
 
 async def _in_thread(call: Callable[..., None], *arguments: object) -> None:
+    await taken_over()
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = CapacityLimiter(SPOOL_THREADS)
         _limiter.set(limiter)
     with anyio.CancelScope(shield=True):
         await to_thread.run_sync(call, *arguments, limiter=limiter)
-
-
-def parse_object(data: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object that the UTF-8 bytes spell; raises InvalidJson and InvalidRequest.
-
-    Duplicate keys, NaN, infinities and numbers beyond all use are refused. Depth is the scanner's.
-    """
-    try:
-        text = data.decode("utf-8").strip(_SPACE)
-        value, end = _DECODER.raw_decode(text)
-    except ValueError:
-        raise InvalidJson from None
-    if end != len(text):
-        raise InvalidJson
-    if not isinstance(value, dict):
-        received = _TYPE_NAMES[type(value)]
-        message = f"Expected object, received {received}"
-        raise InvalidRequest([Issue((), message, "invalid_type", "object", received)])
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise InvalidJson
-    return value
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise InvalidJson
-    return value
-
-
-def _int(text: str) -> int:
-    if len(text) > NUMBER_LIMIT_DIGITS:
-        raise InvalidJson
-    return int(text)
-
-
-def _constant(_: str) -> NoReturn:
-    raise InvalidJson
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
-)
-
-
-class _Walk:
-    """One way through a parsed document: puts the media in, and refuses what no text may hold."""
-
-    def __init__(self, payloads: Mapping[str, Payload]) -> None:
-        self.media: dict[Place, DataUrl] = {}
-        self._payloads = payloads
-
-    def enter(self, container: Any, path: Place = ()) -> None:
-        """Walks all of an object or array; raises InvalidRequest at the first thing wrong."""
-        entries = enumerate(container) if isinstance(container, list) else container.items()
-        for key, value in entries:
-            if isinstance(key, str):
-                _check_text(key, path)
-            if isinstance(value, str):
-                container[key] = self._text(value, (*path, key))
-            elif isinstance(value, list | dict):
-                self.enter(value, (*path, key))
-
-    def _text(self, text: str, path: Place) -> str | DataUrl:
-        if text not in self._payloads:
-            _check_text(text, path)
-            return text
-        url = self._payloads[text].url()
-        if url is None:
-            raise _invalid(path, "Invalid data URL")
-        self.media[path] = url
-        return url
-
-
-def _check_text(text: str, path: Place) -> None:
-    if _NO_TEXT.search(text):
-        raise _invalid(path, "Text must be valid Unicode without NUL")
-
-
-def _invalid(path: Place, message: str) -> InvalidRequest:
-    spelled = "".join(str(part) for part in path)
-    short = len(spelled) <= PATH_LIMIT_CHARACTERS and spelled.isprintable()
-    return InvalidRequest([Issue(path if short else (), message)])

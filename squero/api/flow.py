@@ -1,5 +1,5 @@
-"""What a connection needs beside its protocol: a clock of its reading, a second parser for a body,
-and what the other side has not taken.
+"""What a connection needs beside its protocol: a clock of its reading, how fast a body comes by it,
+a second parser for a body, and what the other side has not taken.
 """
 
 import asyncio
@@ -45,6 +45,74 @@ class Flow(FlowControl):
     def reading_seconds(self) -> float:
         """What the clock shows."""
         return (self._paused_at if self.read_paused else self._now()) - self._paused_seconds
+
+
+class Pace:
+    """How fast a body comes."""
+
+    def __init__(self, flow: Flow, least_rates: Mapping[float, int]) -> None:
+        self.took_bytes = 0
+        """What has come of it."""
+        self._flow = flow
+        self._least_rates = least_rates
+        self._began = 0.0
+        self._waits = False
+
+    def begin(self, waits: bool) -> None:
+        """A body begins; with `waits` its client sends nothing until it is told to go on."""
+        self._began, self.took_bytes = self._flow.reading_seconds(), 0
+        self._waits = waits
+
+    def trickles(self, waits: bool) -> bool:
+        """Whether it comes more slowly than anybody's network makes it."""
+        now = self._flow.reading_seconds()
+        if self._waits:
+            # It was told to wait: its time begins with the first piece after that.
+            self._waits = waits
+            self._began = now
+        seconds = now - self._began
+        return any(
+            self.took_bytes < (seconds - grace) * rate for grace, rate in self._least_rates.items()
+        )
+
+
+class Delivery:
+    """Whether what was written has arrived: all of it acknowledged by the client's machine."""
+
+    def __init__(
+        self, transport: asyncio.Transport, now: Callable[[], float], stall_seconds: float
+    ) -> None:
+        self.awaited = False
+        """Whether anybody waits for it."""
+        self.over = False
+        """Whether the client or the connection has left."""
+        self._took_all = False
+        self._transport = transport
+        self._now = now
+        self._stall_seconds = stall_seconds
+
+    def leave(self) -> None:
+        """The client sends nothing more."""
+        # A client that has read everything and leaves says so here; one that leaves data unread
+        # resets the connection, and one that leaves early does so before anybody waits.
+        self._took_all = self.awaited and unacknowledged(self._transport) == 0
+        self.over = True
+
+    async def arrived(self) -> bool:
+        """Waits for it; False when the client left before, or took nothing for so long."""
+        self.awaited = True
+        pause, seen, since = 0.001, -1, self._now()
+        while not (self.over or self._transport.is_closing()):
+            left = unacknowledged(self._transport)
+            if left == 0:
+                return True
+            if left != seen:
+                seen, since = left, self._now()
+            elif self._now() - since > self._stall_seconds:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        return self._took_all
 
 
 class Rest:

@@ -16,9 +16,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from squero.api.body import PATH_LIMIT_CHARACTERS, Document, read_document
+from squero.api.body import Document, read_document
 from squero.api.budget import Holder
 from squero.api.house import House
+from squero.api.meaning import PATH_LIMIT_CHARACTERS
 from squero.errors import InvalidRequest, Issue, PayloadTooLarge
 
 PART_LIMIT: Final = 32

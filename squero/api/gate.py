@@ -6,7 +6,7 @@ Reply, which sends them also when the handler refuses.
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from squero.api.addresses import origin
-from squero.api.head import Header
+from squero.api.head import Header, names
 from squero.api.house import House
 from squero.api.reply import REPLY
 from squero.domain.catalog import Model
@@ -74,7 +74,7 @@ class WithKey:
     async def _find(self, scope: Scope) -> Caller:
         house = self._house
         try:
-            return await house.callers.find(bearer(scope["headers"]))
+            return await house.callers.find(bearer(scope))
         except AuthenticationFailed:
             _see(house, scope, origin(scope, house.yard.settings.trusted_proxies))
             raise
@@ -97,7 +97,7 @@ class WithToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         yard = self._house.yard
-        worker = await find_worker(yard.database, yard.keyring, bearer(scope["headers"]))
+        worker = await find_worker(yard.database, yard.keyring, bearer(scope))
         response = await self._answer(self._house, request, worker)
         await response(scope, receive, send)
 
@@ -114,7 +114,7 @@ async def meet(house: House, scope: Scope) -> None:
     Raises TooManyFailures.
     """
     caller = None
-    if key := _token(scope["headers"]):
+    if key := _token(scope):
         with suppress(AuthenticationFailed):
             caller = await house.callers.find(key)
     _see(house, scope, caller or origin(scope, house.yard.settings.trusted_proxies))
@@ -160,17 +160,19 @@ def place(scope: Scope) -> str:
     return f"endpoint:{scope['root_path'][1:]}{route.path if route else 'none'}"
 
 
-def bearer(headers: Iterable[Header]) -> str:
+def bearer(scope: Scope) -> str:
     """The token of the Authorization header; raises AuthenticationFailed when there is none."""
-    token = _token(headers)
+    token = _token(scope)
     if not token:
         raise AuthenticationFailed
     return token
 
 
-def _token(headers: Iterable[Header]) -> str:
-    text = dict(headers).get(b"authorization", b"").decode("latin-1")
-    scheme, _, token = text.partition(" ")
+def _token(scope: Scope) -> str:
+    sent = names(scope).get(b"authorization")
+    if sent is None:
+        return ""
+    scheme, _, token = sent.decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -2,15 +2,20 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, TypeAlias
+
+from starlette.types import Scope
 
 from squero import __version__
 from squero.api.origins import ANY_ORIGIN
 
 Header: TypeAlias = tuple[bytes, bytes]
 Refusal: TypeAlias = tuple[HTTPStatus, str]
+
+NAMES: Final = "squero.names"
+"""The scope's key for a request's headers by name."""
 
 TOO_MANY_HEADERS: Final = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -47,6 +52,14 @@ class RefusedHead(Exception):
         self.refusal = refusal
 
 
+def names(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's headers by name; of one that came twice, the last."""
+    found: Mapping[bytes, bytes] | None = scope.get(NAMES)
+    if found is None:
+        found = scope[NAMES] = dict(scope["headers"])
+    return found
+
+
 def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
     """The headers by name; raises RefusedHead when two readers could understand two things."""
     names = dict(headers)
@@ -54,10 +67,11 @@ def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
         every = [name for name, _ in headers]
         if any(every.count(name) > 1 for name in _ONCE):
             raise RefusedHead(AMBIGUOUS)
-    if b"transfer-encoding" in names and b"content-length" in names:
-        raise RefusedHead(AMBIGUOUS)
-    if names.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise RefusedHead(UNKNOWN_CODING)
+    if b"transfer-encoding" in names:
+        if b"content-length" in names:
+            raise RefusedHead(AMBIGUOUS)
+        if names[b"transfer-encoding"].lower() != b"chunked":
+            raise RefusedHead(UNKNOWN_CODING)
     if version not in ("1.0", "1.1"):
         raise RefusedHead(UNKNOWN_VERSION)
     return names

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from squero.api.budget import Budget
+from squero.api.quotes import Quotes
 from squero.domain.bell import Bell
 from squero.domain.failures import Failures
 from squero.domain.keys import Callers
@@ -79,5 +80,6 @@ class House:
     budget: Budget
     readiness: Readiness
     leases: Leases
+    quotes: Quotes = field(default_factory=Quotes)
     results: Semaphore = field(default_factory=lambda: Semaphore(_RESULTS_AT_ONCE))
     """How many results are taken in at once; further workers wait. The budget counts none."""

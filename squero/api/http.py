@@ -4,25 +4,22 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
 
 from squero.api import head
-from squero.api.flow import Flow, Rest, framing, unacknowledged
+from squero.api.alarm import Alarm
+from squero.api.exchange import Exchanges
+from squero.api.flow import Delivery, Flow, Pace, Rest, framing
 from squero.api.head import (
     MALFORMED,
+    NAMES,
     STOPPING,
     TIMED_OUT,
     TOO_MANY_HEADERS,
-    Header,
     Refusal,
     RefusedHead,
 )
@@ -48,11 +45,11 @@ def config(app: Any, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(app, **(ours | options))
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Exchanges):
     """One connection: refuses heads that are too large or ambiguous, and gives up on the silent.
 
-    At most one timer a connection, set again only when it fires: a request that arrives in one
-    piece, as nearly all do, touches none.
+    At most one timer a connection, its Alarm: a request that arrives in one piece, as nearly all
+    do, touches none.
     """
 
     head_limit_bytes: ClassVar[int] = 64 * 1024
@@ -80,45 +77,12 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakes = 0.0
-        self._deadline: float | None = None
-        self._looks: float | None = None
-        self._left: int | None = None
-        self._left_since = 0.0
         self._in_body = self._closes = self._lingering = False
-        self._unparsed = self._body_bytes = 0
-        self._body_began = 0.0
-        self._cut = self._spared = self._continues = False
+        self._unparsed = 0
+        self._cut = self._spared = False
         self._framing: bytes | None = None
-        self._running: RequestResponseCycle | None = None
+        self._idle = False
         self._refusal = MALFORMED
-        self._awaited = self._ended = self._took_all = False
-
-    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Writes all of the running request's answer at once; False: send it as ASGI has it.
-
-        That is where it is not that simple: the connection ends with it, the client has left, does
-        not read, waits for a 100 or asks for the head alone. Raises ValueError for a header of more
-        than one line.
-        """
-        cycle = self._running
-        if (
-            cycle is None
-            or not cycle.keep_alive
-            or cycle.disconnected
-            or cycle.response_started
-            or cycle.waiting_for_100_continue
-            or cycle.scope["method"] == "HEAD"
-            or self.flow.write_paused
-        ):
-            return False
-        every = [*self.server_state.default_headers, *headers]
-        self.transport.write(head.whole(STATUS_LINE[status], every, body))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
 
     async def arrived(self) -> bool:
         """Whether all that was written has been acknowledged by the client's machine; waits for it.
@@ -126,59 +90,45 @@ class Protocol(HttpToolsProtocol):
         False when the client left before, or took nothing for `stall_seconds`. Behind a proxy the
         client is the proxy.
         """
-        self._awaited = True
-        pause, seen, since = 0.001, -1, self.loop.time()
-        while not (self._ended or self.transport.is_closing()):
-            left = unacknowledged(self.transport)
-            if left == 0:
-                return True
-            if left != seen:
-                seen, since = left, self.loop.time()
-            elif self.loop.time() - since > self.stall_seconds:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 0.05)
-        return self._took_all
+        return await self._delivery.arrived()
 
     def eof_received(self) -> None:
-        # A client that has read everything and leaves says so here; one that leaves data unread
-        # resets the connection, and one that leaves early does so before anybody waits.
-        self._took_all = self._awaited and unacknowledged(self.transport) == 0
-        self._ended = True
+        self._delivery.leave()
         super().eof_received()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = self._flow = Flow(transport, self.loop.time)
-        self._wait(self.head_seconds)
+        self._alarm = Alarm(
+            self.loop, transport, self._expire, self.stall_seconds, self.stall_looks
+        )
+        self._pace = Pace(self._flow, self.body_least_rates)
+        self._delivery = Delivery(transport, self.loop.time, self.stall_seconds)
+        self._alarm.wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._running is not None:
-            # uvicorn tells the last request of a pipeline, which may wait for this one's answer.
-            self._running.disconnected = True
-            self._running.message_event.set()
         super().connection_lost(exc)
-        self._ended = True
-        self._deadline = self._looks = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._delivery.over = True
+        self._alarm.stop()
 
     def data_received(self, data: bytes) -> None:
         step = self.head_limit_bytes
+        if self._idle:
+            self._idle, self._alarm.deadline = False, None
         while data and not (self._lingering or self.transport.is_closing()):
             piece, data = data[:step], data[step:]
             self._feed(piece)
+            self.release_held()
             if self._in_body or self._in_head() or self._answered():
                 self._follow(len(piece))
 
     def on_headers_complete(self) -> None:
         names = self._check_head()
-        self._awaited = False
-        self.scope[LINE] = self  # type: ignore[literal-required]
+        self._delivery.awaited = False
+        cast(dict[str, Any], self.scope).update({LINE: self, NAMES: names})
         super().on_headers_complete()
         self._in_body, self._unparsed = True, 0
-        self._body_began, self._body_bytes = self._flow.reading_seconds(), 0
-        self._continues = self.cycle.waiting_for_100_continue
+        self._pace.begin(self.cycle.waiting_for_100_continue)
         # Trailers are collected here too, and must not reach headers that were looked at already.
         self.headers = []
         # Closing on a body that still arrives resets the connection, and the answer is lost. So
@@ -189,48 +139,55 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
-        self._body_bytes += len(body)
+        self._pace.took_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._framing is not None:
             return  # so the parser says at an upgrade, although a body follows
         self._in_body = self._cut = False
-        self._unparsed, self._deadline = 0, None
+        self._unparsed, self._alarm.deadline = 0, None
         if self._closes:
             self.cycle.keep_alive = False
         super().on_message_complete()
+        self.answer_held()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self._watch()
-        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._alarm.watch()
+            return
+        self.flow.resume_reading()
+        if not (self.answer_next() or self._in_body or self._in_head()):
+            # Not by uvicorn's timer, of which each answer sets one and each request ends one.
+            self._idle = True
+            self._alarm.wait(self.timeout_keep_alive)
+        if self._in_body and self.cycle.response_complete:
             if self._closes:
                 self._linger()
             else:
-                self._wait(self.linger_seconds)
+                self._alarm.wait(self.linger_seconds)
 
     def pause_writing(self) -> None:
         """More was written than the client has room for: from now on it must take something."""
         super().pause_writing()
-        self._watch()
+        self._alarm.watch()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nobody asks for more; what was written may still be on its way."""
         super().timeout_keep_alive_handler()
-        self._watch()
+        self._alarm.watch()
 
     def shutdown(self) -> None:
         """The server stops: a body that still arrives is not waited for, an answer is."""
         if self._lingering:
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         elif self._in_body and not self.cycle.response_started:
             self._refuse(STOPPING)
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         elif self._in_body and self._answered():
             self._linger()
-            self._wait(self.farewell_seconds)
+            self._alarm.wait(self.farewell_seconds)
         else:
             super().shutdown()
             # What is cancelled in the middle of an answer logs a traceback; this ends it quietly.
@@ -243,12 +200,7 @@ class Protocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def _feed(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -301,25 +253,20 @@ class Protocol(HttpToolsProtocol):
             except RefusedHead as refused:
                 self._refuse(refused.refusal)
                 return
-        if self._in_body and not answered and self._trickles():
+        if (
+            self._in_body
+            and not answered
+            and self._pace.trickles(self.cycle.waiting_for_100_continue)
+        ):
             self._refuse(TIMED_OUT)
         elif self._in_body and not answered:
-            self._wait(self.body_seconds)
-        elif not self._in_body and (self._in_head() or answered) and self._deadline is None:
-            self._wait(self.head_seconds)
-
-    def _trickles(self) -> bool:
-        """Whether the body comes more slowly than anybody's network makes it."""
-        now = self._flow.reading_seconds()
-        if self._continues:
-            # It was told to wait: its time begins with the first piece after that.
-            self._continues = self.cycle.waiting_for_100_continue
-            self._body_began = now
-        seconds = now - self._body_began
-        return any(
-            self._body_bytes < (seconds - grace) * rate
-            for grace, rate in self.body_least_rates.items()
-        )
+            self._alarm.wait(self.body_seconds)
+        elif not self._in_body and self._in_head() and (self._idle or self._alarm.deadline is None):
+            # An answer that was there at once made it idle, with this head in the same piece.
+            self._idle = False
+            self._alarm.wait(self.head_seconds)
+        elif not self._in_body and answered and self._alarm.deadline is None:
+            self._alarm.wait(self.head_seconds)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers if it still can, and ends the connection."""
@@ -338,7 +285,7 @@ class Protocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """Ends the connection so that what was written arrives: reads on, and drops that."""
-        self._unset_keepalive_if_required()
+        self._idle = False
         if not self.transport.can_write_eof():
             self.transport.close()
             return
@@ -349,44 +296,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         self._lingering = True
-        self._wait(self.linger_seconds)
-
-    def _wait(self, seconds: float) -> None:
-        self._deadline = self.loop.time() + seconds
-        self._arm()
-
-    def _watch(self) -> None:
-        """From now on something must go out every `stall_seconds`, until all has."""
-        self._left = None
-        if self._looks is None:
-            self._look()
-
-    def _look(self) -> None:
-        left, now = unacknowledged(self.transport), self.loop.time()
-        self._looks = now + self.stall_seconds / self.stall_looks if left else None
-        if left != self._left:
-            self._left, self._left_since = left, now
-        elif left and now - self._left_since >= self.stall_seconds:
-            self.transport.abort()
-        self._arm()
-
-    def _arm(self) -> None:
-        wakes = min((at for at in (self._deadline, self._looks) if at is not None), default=None)
-        if wakes is None or (self._timer is not None and self._wakes <= wakes):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._wakes, self._timer = wakes, self.loop.call_at(wakes, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        if self._looks is not None and now >= self._looks:
-            self._look()
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            self._expire()
-        self._arm()
+        self._alarm.wait(self.linger_seconds)
 
     def _expire(self) -> None:
         cycle = self.cycle
@@ -397,10 +307,10 @@ class Protocol(HttpToolsProtocol):
         elif self._in_body and (waits_for_us or self._spared):
             # Once it need not wait for us any more, it has the whole time again.
             self._spared = waits_for_us
-            self._wait(self.body_seconds)
+            self._alarm.wait(self.body_seconds)
         elif self._in_body or (self.scope is not None and self._in_head() and answered):
             self._refuse(TIMED_OUT)
         elif answered:
-            self.transport.close()
+            self.timeout_keep_alive_handler()
         else:
-            self._wait(self.head_seconds)
+            self._alarm.wait(self.head_seconds)

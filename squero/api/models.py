@@ -41,7 +41,7 @@ async def compatibility_mapping(house: House, request: Request) -> Response:
 async def _listed(house: House, request: Request) -> Iterable[Model]:
     models = house.yard.catalog.models
     try:
-        allowed = (await house.callers.find(bearer(request.scope["headers"]))).models
+        allowed = (await house.callers.find(bearer(request.scope))).models
     except AuthenticationFailed:
         allowed = None
     return [one for one in models.values() if allowed is None or one.id in allowed]

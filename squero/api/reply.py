@@ -23,7 +23,7 @@ class Reply:
         """None until it has begun."""
         self.seconds = 0.0
         """From the request to the first byte."""
-        self._scope = scope
+        self._line = scope.get(LINE)
         self._send = send
         self._began = time.perf_counter()
 
@@ -38,7 +38,7 @@ class Reply:
         """Sends all of it, in one piece where the server can."""
         self._begin(status)
         headers = [*headers, *self.headers]
-        line = self._scope.get(LINE)
+        line = self._line
         if line is None or not line.answer(status, headers, body):
             start = {"type": "http.response.start", "status": status, "headers": headers}
             await self._send(start)

@@ -1,7 +1,7 @@
 """The table of contents: every call, who may make it, and what answers it."""
 
 from collections.abc import Awaitable, Iterable, Iterator
-from typing import NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
@@ -23,7 +23,8 @@ from squero.api.house import House
 from squero.errors import NotFound
 
 _Call: TypeAlias = tuple[str, str]  # a method, and a path
-_Found: TypeAlias = tuple[str, Route]  # with what its path begins with
+_Found: TypeAlias = tuple[str, Route, str]  # with what its path begins with, and its template
+_TEMPLATE: Final = "squero.template"
 
 
 class Routes:
@@ -39,7 +40,7 @@ class Routes:
         found = self._plain.get((scope["method"], scope["path"]))
         if found is None:
             return self._router(scope, receive, send)
-        scope["root_path"], scope["route"] = found
+        scope["root_path"], scope["route"], scope[_TEMPLATE] = found
         return found[1].app(scope, receive, send)
 
 
@@ -119,6 +120,9 @@ def routes(house: House) -> list[BaseRoute]:
 
 def template(scope: Scope) -> str:
     """The path of the route that was found, with its parameters' names; "none" without one."""
+    known: str | None = scope.get(_TEMPLATE)
+    if known is not None:
+        return known
     route = scope.get("route")
     return f"{scope.get('root_path', '')}{route.path}" if isinstance(route, Route) else "none"
 
@@ -129,7 +133,7 @@ def _plain(routes: Iterable[BaseRoute], above: str = "") -> Iterator[tuple[_Call
             yield from _plain(route.routes, above + route.path)
         elif isinstance(route, Route) and not route.param_convertors:
             for method in route.methods or ():
-                yield (method, above + route.path), (above, route)
+                yield (method, above + route.path), (above, route, above + route.path)
 
 
 def _mount(path: str, routes: list[BaseRoute]) -> Mount:

@@ -1,17 +1,21 @@
 """The four video calls."""
 
+from collections.abc import Sequence
 from contextlib import closing
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from squero.api.answers import Bytes, answer
-from squero.api.body import open_document, read_request
+from squero.api.body import begin, finish, open_document, read_request
 from squero.api.budget import Portion
 from squero.api.gate import count_model
-from squero.api.head import Header
+from squero.api.head import Header, names
 from squero.api.house import House
 from squero.api.presence import while_there
+from squero.api.prompt import taken_over
+from squero.api.quotes import Quote
 from squero.api.reply import REPLY
 from squero.domain import generation
 from squero.domain.catalog import VideoRequest
@@ -34,10 +38,26 @@ from squero.wire.video import (
 async def quote(house: House, request: Request) -> Response:
     """POST /video/quote: the price in USD, without a key."""
     limit = house.yard.settings.body_limit_bytes
-    asked = await read_request(house, request, QuoteVideoRequest, None, limit)
-    _name_model(house, request, asked.model)
+    begun = await begin(request.receive, names(request.scope), limit)
+    short = begun.short
+    if short is not None and (known := house.quotes.find(short)):
+        request.scope[REPLY].headers += known.headers
+        return known.answer
+    asked = await finish(begun, house, request, QuoteVideoRequest, None, limit)
+    named = _name_model(house, request, asked.model)
+    model = house.yard.catalog.models.get(asked.model)
+    stays = model is None or model.upstream_price is None
+    if not stays:
+        await taken_over()
+    quoted = answer(QuoteVideoAnswer(quote=usd_number(await _price(house, asked))))
+    if short is not None and stays:
+        house.quotes.keep(short, Quote(quoted, named))
+    return quoted
+
+
+async def _price(house: House, asked: QuoteVideoRequest) -> int:
     resolution = asked.resolution if isinstance(asked.resolution, str) else None
-    price = await generation.quote(
+    return await generation.quote(
         house.yard,
         VideoRequest(
             model=asked.model,
@@ -48,7 +68,6 @@ async def quote(house: House, request: Request) -> Response:
             audio=asked.audio,
         ),
     )
-    return answer(QuoteVideoAnswer(quote=usd_number(price)))
 
 
 async def queue(house: House, request: Request, caller: Caller) -> Response:
@@ -102,15 +121,20 @@ async def complete(house: House, request: Request, caller: Caller) -> Response:
     return answer(CompleteVideoAnswer(success=gone))
 
 
-def _name_model(house: House, request: Request, model_id: str) -> None:
-    """Puts the model into the headers of the answer, if there is one of this id."""
+def _name_model(house: House, request: Request, model_id: str) -> Sequence[Header]:
+    """Puts the model into the headers of the answer, if there is one of this id; gives them."""
     model = house.yard.catalog.models.get(model_id)
-    if model is not None:
-        name = model.name.encode("ascii", "replace")
-        request.scope[REPLY].headers += [
-            (b"x-venice-model-id", model.id.encode()),
-            (b"x-venice-model-name", name),
-        ]
+    named = () if model is None else _names(model.id, model.name)
+    request.scope[REPLY].headers += named
+    return named
+
+
+@lru_cache
+def _names(model_id: str, model_name: str) -> Sequence[Header]:
+    return (
+        (b"x-venice-model-id", model_id.encode()),
+        (b"x-venice-model-name", model_name.encode("ascii", "replace")),
+    )
 
 
 def _processing(state: Working) -> Response:

@@ -7,6 +7,7 @@ locked in one order everywhere: the generation, the share, the balance, the key'
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID, uuid4
 
 from psycopg import OperationalError
@@ -17,7 +18,7 @@ from squero.domain.attempt import Ended
 from squero.domain.catalog import VideoRequest
 from squero.domain.idempotency import Once
 from squero.domain.inputs import Sealing, Sent
-from squero.domain.job import Job
+from squero.domain.intake import Job
 from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
 from squero.domain.yard import Yard
@@ -145,9 +146,9 @@ async def _first(yard: Yard, caller: Caller, call: Once) -> Queued | None:
 
 
 async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
-    for _ in range(_TRIES):
+    for tries in range(_TRIES):
         try:
-            await _take(yard, caller, call, new)
+            await _take(yard, caller, call, new, tries > 0)
             break
         except _NotTaken as refusal:
             await _make_room(yard, refusal.args[0], new)
@@ -160,7 +161,15 @@ async def _insert(yard: Yard, caller: Caller, call: Once | None, new: Job) -> No
         await yard.news.ask(new.lane)
 
 
-async def _take(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
+async def _take(yard: Yard, caller: Caller, call: Once | None, new: Job, alone: bool) -> None:
+    by_itself = partial(_take_alone, yard, caller, call, new)
+    if call or alone:
+        await by_itself()
+    else:
+        await yard.intake.take(new, by_itself)
+
+
+async def _take_alone(yard: Yard, caller: Caller, call: Once | None, new: Job) -> None:
     terms = {**vars(new), "queued_limit": yard.settings.queued_per_account}
     # The statement is whole by itself; with a key there are two.
     async with yard.database.transaction() if call else yard.database.reading() as tx:

@@ -3,9 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from uuid import UUID
 
 from anyio import to_thread
 from psycopg.types.json import Jsonb
@@ -13,37 +11,13 @@ from psycopg.types.json import Jsonb
 from squero.domain import catalog
 from squero.domain.catalog import Clip, Model, VideoRequest
 from squero.domain.inputs import Input, Sealing
+from squero.domain.intake import Job
 from squero.domain.keys import Caller
 from squero.domain.yard import Yard
 from squero.media.look import Footage, Picture
 from squero.media.sealed import seal
 
 _SEEDS = 2**31
-
-
-@dataclass(frozen=True)
-class Job:
-    """The row of a generation that is about to be queued; the fields are its columns."""
-
-    queue_id: UUID
-    account_id: UUID
-    key_id: UUID
-    model: str
-    lane: str
-    resolution: str
-    width: int
-    height: int
-    frames: int
-    fps: int
-    audio: bool
-    seed: int
-    prompt: bytes
-    inputs: Jsonb
-    key_day: date
-    wrapped_key: bytes
-    price_micros: int
-    estimate_us: int
-    expected_wait_us: int
 
 
 async def make(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from squero.domain.admission import Admission
 from squero.domain.catalog import Catalog
+from squero.domain.intake import Intake
 from squero.domain.news import News
 from squero.domain.outlook import Outlook
 from squero.domain.policy import Policy
@@ -47,6 +48,7 @@ class Yard:
     outlook: Outlook
     polls: Polls
     news: News
+    intake: Intake
     admission: Admission
     prices: Prices
     fetcher: Fetcher

@@ -295,6 +295,8 @@ async def _loaded(box: Box) -> None:
     match await box.report():
         case Loaded():
             return
+        case Failed(kind=OutOfMemory.kind, words=words):
+            raise OutOfMemory(f"The engine did not load: {words}")
         case Failed() as failed:
             # Whatever keeps an engine from loading, it is not the customer's input.
             raise Crashed(f"The engine did not load: {failed.words}")

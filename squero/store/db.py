@@ -45,6 +45,12 @@ class Tx:
         row = await cursor.fetchone()
         return None if row is None else row[0]
 
+    async def values(self, name: str, /, **values: object) -> Sequence[Any]:
+        """The first column of every row."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        await cursor.execute(_text(name), values)
+        return [row[0] for row in await cursor.fetchall()]
+
 
 async def _in_utc(connection: AsyncConnection[Any]) -> None:
     # Elsewhere the first and the last moment that a column holds cannot be read.

@@ -370,7 +370,7 @@ class TestDeadlines:
             await connection.send(get()[:-1])
             assert await connection.refusal() == 408
 
-    async def test_idle_between_requests_is_uvicorns_to_end(self) -> None:
+    async def test_idle_between_requests_has_a_time_of_its_own(self) -> None:
         async with talking(head_seconds=0.05) as connection:
             await connection.send(get())
             assert await connection.answer() == (200, b"")
@@ -501,7 +501,8 @@ class TestEarlyAnswers:
             await connection.send(post("Transfer-Encoding: chunked"))
             assert await connection.answer() == (413, b"too large")
             started = time.perf_counter()
-            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            # The last: what uvloop says when it has closed the client's end meanwhile.
+            with pytest.raises((ConnectionResetError, BrokenPipeError, RuntimeError)):
                 while time.perf_counter() - started < LATE:
                     await connection.send(b"5\r\nhello\r\n")
                     await asyncio.sleep(0.01)

@@ -1,6 +1,8 @@
 """The claim and its kin stay small behind a hundred thousand jobs of others."""
 
+import json
 import re
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -63,6 +65,14 @@ async def crowded(play, sql, database_url, open_tenant):
     return queue_id
 
 
+def asked(row):
+    """The same job once more, as the intake asks for it."""
+    names = ("account_id", "key_id", "model", "lane", "resolution", "width", "height", "frames")
+    names += ("fps", "audio", "seed", "inputs", "key_day", "price_micros", "estimate_us")
+    job = {name: row[name] for name in (*names, "expected_wait_us")}
+    return json.loads(json.dumps(job | {"queue_id": uuid4()}, default=str))
+
+
 async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
     row = await play.row(crowded)
     polled = {"queue_ids": f"{{{crowded}}}", "account_ids": f"{{{row['account_id']}}}"}
@@ -80,6 +90,7 @@ async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
         ("generations.lost", {}),
         ("generations.timing", {"model": "m", "resolution": "480p", "frames": 120}),
         ("shares.waiting", {"lane": "default"}),
+        ("generations.queue_many", {"jobs": json.dumps([asked(row)]), "queued_limit": 10_000}),
     ]
     for generic in (True, False):
         for name, values in cases:

@@ -207,6 +207,12 @@ class TestFailures:
             await host.load()
         assert host.pid is None
 
+    async def test_an_engine_that_is_too_large(self, plugin: Path, tmp_path: Path) -> None:
+        host = Host("broken", {"large": True}, tmp_path)
+        with pytest.raises(OutOfMemory, match=r"did not load: MemoryError at squero_fakes\.py"):
+            await host.load()
+        assert host.pid is None
+
     def test_an_unknown_engine(self, tmp_path: Path) -> None:
         with pytest.raises(LookupError, match="nowhere"):
             Host("nowhere", {}, tmp_path)

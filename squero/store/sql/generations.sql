@@ -84,6 +84,80 @@ WITH share AS (
 )
 SELECT currency FROM held;
 
+-- name: queue_many
+-- What `queue` does, for one job each of several accounts: those that were taken, each whole or not
+-- at all. The others are queued by themselves: of accounts that have nothing queued or running, which
+-- come back at the lane's clock; whose share another transaction has locked, for which nobody else
+-- waits here; and those that `queue` would not take, of which `queue_refusal` then says why.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(jobs)s::json) AS job (
+        queue_id uuid, account_id uuid, key_id uuid, model text, lane text, resolution text,
+        width integer, height integer, frames integer, fps integer, audio boolean, seed bigint,
+        prompt bytea, inputs jsonb, key_day date, wrapped_key bytea, price_micros bigint,
+        estimate_us bigint, expected_wait_us bigint)
+), share AS (
+    SELECT asked.* FROM asked CROSS JOIN LATERAL (
+        SELECT FROM shares
+        WHERE lane = asked.lane AND account_id = asked.account_id
+          AND (queued > 0 OR running > 0) AND queued < %(queued_limit)s
+        FOR UPDATE SKIP LOCKED) AS active
+), purse AS (
+    SELECT share.*, found.currency, found.epoch, found.billing, found.counted_as
+    FROM share CROSS JOIN LATERAL (
+        SELECT b.currency, b.epoch, a.billing, s.currency AS counted_as
+        FROM accounts a
+        JOIN keys k ON k.id = share.key_id AND k.revoked_at IS NULL
+        JOIN balances b ON b.account_id = a.id AND b.epoch IN ('epoch', squero_today())
+        JOIN spending s ON s.key_id = k.id
+            AND s.currency = CASE b.currency WHEN 'DIEM' THEN 'DIEM' ELSE 'USD' END
+        WHERE a.id = share.account_id
+          AND squero_covers(a, b, share.price_micros)
+          AND squero_allows(k, s, share.price_micros)
+          AND (a.diem_micros = 0 OR EXISTS (
+              SELECT FROM balances WHERE account_id = a.id AND epoch = squero_today()))
+        ORDER BY array_position('{DIEM,BUNDLED_CREDITS,USD}', b.currency)
+        LIMIT 1
+        FOR UPDATE OF b, s FOR SHARE OF k) AS found
+), held AS (
+    UPDATE balances b
+    SET available_micros = available_micros
+            - CASE p.billing WHEN 'unmetered' THEN 0 ELSE p.price_micros END,
+        held_micros = held_micros + p.price_micros
+    FROM purse p
+    WHERE b.account_id = p.account_id AND b.currency = p.currency AND b.epoch = p.epoch
+    RETURNING p.*
+), counted AS (
+    UPDATE spending s
+    SET day_micros = squero_spent(s, 'EPOCH') + held.price_micros,
+        month_micros = squero_spent(s, 'MONTH') + held.price_micros,
+        lifetime_micros = lifetime_micros + held.price_micros,
+        day = greatest(s.day, squero_today())
+    FROM held WHERE s.key_id = held.key_id AND s.currency = held.counted_as
+    RETURNING held.queue_id, s.day
+), transferred AS (
+    INSERT INTO transfers
+        (id, account_id, currency, epoch, from_book, to_book, amount_micros, queue_id, key_id,
+         counted_on)
+    SELECT 'hold:' || queue_id::text, account_id, currency, epoch,
+           CASE billing WHEN 'unmetered' THEN 'funding' ELSE 'available' END, 'held',
+           price_micros, queue_id, key_id, counted.day
+    FROM held JOIN counted USING (queue_id)
+), created AS (
+    INSERT INTO generations
+        (queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
+         seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
+         expected_wait_us)
+    SELECT
+        queue_id, account_id, key_id, model, lane, resolution, width, height, frames, fps, audio,
+        seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
+        expected_wait_us
+    FROM held
+), shared AS (
+    UPDATE shares s SET queued = s.queued + 1, waiting_us = s.waiting_us + held.estimate_us
+    FROM held WHERE s.lane = held.lane AND s.account_id = held.account_id
+)
+SELECT queue_id FROM held;
+
 -- name: queue_refusal
 -- Why a job was not taken a moment ago; `none` when it would be now.
 SELECT CASE

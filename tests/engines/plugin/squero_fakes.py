@@ -150,7 +150,12 @@ class Obedient:
 class Broken:
     """Does not load."""
 
+    def __init__(self, *, large: bool = False) -> None:
+        self.large = large
+
     def load(self) -> None:
+        if self.large:
+            raise MemoryError
         raise RuntimeError("weights of a secret model")
 
     def render(self, shot: Shot, out: Path, tell: Tell) -> None:

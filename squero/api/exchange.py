@@ -1,0 +1,98 @@
+"""Requests and their answers on a connection: uvicorn's protocol, with less to do for each."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from squero.api import head, prompt
+from squero.api.head import Header
+
+IsPrompt: TypeAlias = Callable[[Any], bool]
+"""An application's `is_prompt`: whether it answers this scope without waiting for more than the
+body."""
+
+
+class Exchanges(HttpToolsProtocol):
+    """Answers in one piece where it can, and without a task where the application says so."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._running: RequestResponseCycle | None = None
+        self._held: RequestResponseCycle | None = None
+        self._is_prompt: IsPrompt = getattr(self.app, "is_prompt", _never)
+
+    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Writes all of the running request's answer at once; False: send it as ASGI has it.
+
+        That is where it is not that simple: the connection ends with it, the client has left, does
+        not read, waits for a 100 or asks for the head alone. Raises ValueError for a header of more
+        than one line.
+        """
+        cycle = self._running
+        if (
+            cycle is None
+            or not cycle.keep_alive
+            or cycle.disconnected
+            or cycle.response_started
+            or cycle.waiting_for_100_continue
+            or cycle.scope["method"] == "HEAD"
+            or self.flow.write_paused
+        ):
+            return False
+        every = [*self.server_state.default_headers, *headers]
+        self.transport.write(head.whole(STATUS_LINE[status], every, body))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended: whoever answers on it is told."""
+        if self._running is not None:
+            # uvicorn tells the last request of a pipeline, which may wait for this one's answer.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def answer_held(self) -> None:
+        """The body of the request that was held for it is there."""
+        if self._held is None:
+            return
+        cycle, self._held = self._held, None
+        rest = prompt.begin(cycle.run_asgi(self.app))
+        if rest is not None:
+            task = self.loop.create_task(rest)
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+
+    def release_held(self) -> None:
+        """The body of the request that was held for it takes longer than this piece."""
+        if self._held is not None:
+            self._start(self._held, self.app)
+
+    def answer_next(self) -> bool:
+        """Start the request that waits for the last one's answer; whether there is one."""
+        if self.pipeline:
+            # By a task, always: each would begin within the answer to the one before.
+            self._start(*self.pipeline.pop())
+            return True
+        return False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if app is self.app and self._is_prompt(cycle.scope):
+            self._running = self._held = cycle
+        else:
+            self._start(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running, self._held = cycle, None
+        super()._start_asgi_task(cycle, app)
+
+
+def _never(scope: Any) -> bool:
+    return False
