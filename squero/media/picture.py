@@ -2,13 +2,14 @@
 
 import io
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
-from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
+from squero.media.sealed import KEY_BYTES, SealedReader, SealedWriter
 from squero.sandbox import SandboxRefusal
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -31,7 +32,10 @@ _TOO_LARGE = "Image dimensions are too large"
 
 
 def warm() -> None:
-    """Loads every part of Pillow that a child will need and could no longer load."""
+    """Loads every part of Pillow that a child will need and could no longer load.
+
+    And does once what each child would do for the first time, sealing above all.
+    """
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "Corrupt EXIF")
     Image.MAX_IMAGE_PIXELS = LIMIT_PIXELS
@@ -39,8 +43,12 @@ def warm() -> None:
         file = io.BytesIO()
         sample = Image.new("RGB", (LEAST_SIDE, LEAST_SIDE))
         sample.save(file, form, icc_profile=ImageCms.ImageCmsProfile(_srgb()).tobytes())
-        with Image.open(file, formats=FORMATS) as image:
-            _save(_plain(image), form, io.BytesIO())
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+            writer = SealedWriter(source, bytes(KEY_BYTES))
+            writer.write(file.getbuffer())
+            writer.finish()
+            keys = {"source_key": bytes(KEY_BYTES).hex(), "target_key": bytes(KEY_BYTES).hex()}
+            redraw(keys, [source.fileno(), target.fileno()])
 
 
 def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
@@ -49,13 +57,14 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
     Gives the fields of `squero.media.look.Picture`; refuses with the contract's words.
     """
     source, target = descriptors
-    reader = SealedReader(source, bytes.fromhex(arguments["source_key"]))
+    with SealedReader(source, bytes.fromhex(arguments["source_key"])) as reader:
+        data = reader.whole()
     try:
-        with Image.open(io.BufferedReader(reader, CHUNK_BYTES), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             form = str(image.format)
             _check(image.size)
             if isinstance(image, JpegImagePlugin.JpegImageFile):
-                _check_scans(b"".join(reader.read_range(0, reader.size)))
+                _check_scans(data)
             sampling = JpegImagePlugin.get_sampling(image) if form == "JPEG" else _FINEST
             plain = _plain(image)
     except (SandboxRefusal, MemoryError):
@@ -160,7 +169,8 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             # A profile that does not fit its picture is ignored, as browsers do.
             pass
-    return image.convert("RGB")
+    # Another name for the same pixels: saving a file's own image would ask where the file lies.
+    return image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
 
 
 def _srgb() -> Any:
