@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -76,8 +76,7 @@ _ALLOWED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(NamedTuple):
     """Which protections are in force in a process."""
 
     limits: bool
@@ -129,7 +128,9 @@ class Confinement:
             resource.RLIMIT_NPROC: 0,
             resource.RLIMIT_CORE: 0,
         }
-        self._landlock, self._rules = _landlock_rules(self._libc) if "landlock" in walls else (0, b"")
+        self._landlock, self._rules = 0, b""
+        if "landlock" in walls:
+            self._landlock, self._rules = _landlock_rules(self._libc)
         self._filter = _Filter(seccomp_program(platform.machine())) if "seccomp" in walls else None
         self._enclosed = "bubblewrap" in walls
 
@@ -154,9 +155,7 @@ class Confinement:
         landlock = self._landlock if self._rules and _close_filesystem(libc, self._rules) else 0
         seccomp = self._filter is not None and self._filter.install(libc)
         unprivileged = os.geteuid() != 0
-        return Protection(
-            True, no_new_privileges, unprivileged, landlock, seccomp, self._enclosed
-        )
+        return Protection(True, no_new_privileges, unprivileged, landlock, seccomp, self._enclosed)
 
 
 def hide() -> None:

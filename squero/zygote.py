@@ -14,11 +14,10 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from squero.confine import Confinement, Protection, hide
-from squero.sandbox import (
+from squero.errand import (
     ENDED,
     LIMIT_DESCRIPTORS,
     LIMIT_MESSAGE,
@@ -33,11 +32,11 @@ _FILE_BYTES = 1 << 30
 _PARENT_CHECK_SECONDS = 2.0
 
 
-@dataclass(slots=True)
 class _Child:
-    number: int
-    deadline: float
-    late: bool = False
+    def __init__(self, number: int, deadline: float) -> None:
+        self.number = number
+        self.deadline = deadline
+        self.late = False
 
 
 class Zygote:
@@ -150,7 +149,7 @@ class Zygote:
             request += piece
         order = json.loads(request)
         if order["function"] == "protection":
-            answer: dict[str, Any] = {"result": asdict(protection)}
+            answer: dict[str, Any] = {"result": protection._asdict()}
         else:
             answer = _outcome(self._tasks[order["function"]], order["arguments"], files)
         said = json.dumps(answer).encode()
@@ -182,9 +181,7 @@ def main(arguments: Sequence[str]) -> None:
         module = importlib.import_module(module_name)
         tasks[name] = getattr(module, function)
         getattr(module, "warm", lambda: None)()
-    confinement = Confinement(
-        memory_bytes=int(memory_bytes), file_bytes=_FILE_BYTES, walls=walls
-    )
+    confinement = Confinement(memory_bytes=int(memory_bytes), file_bytes=_FILE_BYTES, walls=walls)
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as control:

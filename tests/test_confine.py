@@ -1,6 +1,5 @@
 """What is asked of the kernel before a child is confined, and what counts as enclosed."""
 
-import dataclasses
 import platform
 import sys
 
@@ -50,4 +49,4 @@ async def test_what_the_kernel_has_stands_in_a_child() -> None:
     ids=["none", "landlock", "seccomp", "bubblewrap"],
 )
 def test_landlock_alone_does_not_enclose(wall: dict[str, bool], encloses: bool) -> None:
-    assert dataclasses.replace(BARE, **wall).encloses is encloses
+    assert BARE._replace(**wall).encloses is encloses

@@ -7,12 +7,25 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageCms,
+    ImageOps,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
+from squero.errand import SandboxRefusal
 from squero.media.sealed import KEY_BYTES, SealedReader, SealedWriter
-from squero.sandbox import SandboxRefusal
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+PLUGINS = (JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""The formats' and those they lean on: two pictures in one JPEG, and EXIF. Named here, so that
+Pillow does not load all that it has."""
 LIMIT_PIXELS = 50_000_000
 LIMIT_SIDE = 3840
 LEAST_SIDE = 64
