@@ -8,14 +8,14 @@ was cut off, added to or put in another order does not open at all.
 import hmac
 import io
 import os
-from collections import deque
 from collections.abc import Iterator
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
-from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from squero.media.chunks import Chunks, Source
 
 CHUNK_BYTES = 256 * 1024
 KEY_BYTES = 32
@@ -27,7 +27,6 @@ _TAG_BYTES = 16
 _NONCE_BYTES = 12
 _SEALED_CHUNK_BYTES = CHUNK_BYTES + _TAG_BYTES
 _LIMIT_CHUNKS = 2**32
-_SPARE_BUFFERS = 32
 _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -176,31 +175,7 @@ class SealedWriter:
             position += written
 
 
-class _Buffers:
-    """Memory for chunks, sealed or plain: at most 8 MB of it is kept."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._kept: deque[bytearray] = deque(maxlen=_SPARE_BUFFERS)
-
-    def take(self, length: int) -> memoryview:
-        """A view of so many bytes which nobody else has a view of; what they hold is left over."""
-        with self._lock:
-            for buffer in self._kept:
-                try:
-                    buffer.pop()  # refused for as long as there is a view
-                except BufferError:
-                    continue
-                buffer.append(0)
-                return memoryview(buffer)[:length]
-            buffer = bytearray(_SEALED_CHUNK_BYTES)
-            self._kept.append(buffer)
-            return memoryview(buffer)[:length]
-
-
-# For all readers: fresh memory costs several times what opening a chunk into it does, and what one
-# reader has just sent is still in the processor's cache for the next.
-_buffers = _Buffers()
+_chunks = Chunks(_SEALED_CHUNK_BYTES)
 _NOTHING: tuple[int, bytes | memoryview] = (-1, b"")
 
 
@@ -215,6 +190,7 @@ class SealedReader(io.RawIOBase):
     def __init__(self, file: BinaryIO | int, key: bytes) -> None:
         super().__init__()
         self._file = None if isinstance(file, int) else file
+        self._source: Source | None = None
         self._descriptor = _descriptor(file)
         self._header = os.pread(self._descriptor, _HEADER_BYTES, 0)
         if len(self._header) < _HEADER_BYTES or not self._header.startswith(_MAGIC):
@@ -227,6 +203,8 @@ class SealedReader(io.RawIOBase):
             raise SealBroken("The sealed object is cut off")
         self.size = (self._chunks - 1) * CHUNK_BYTES + self._last_bytes
         """The object's size in plain bytes."""
+        self._source = (key, self._header)
+        _chunks.enter(self._source)
         self._position = 0
         self._held = _NOTHING
         self._held = (self._chunks - 1, self._chunk(self._chunks - 1))
@@ -286,6 +264,9 @@ class SealedReader(io.RawIOBase):
         return chunk[offset : end - number * CHUNK_BYTES]
 
     def close(self) -> None:
+        if self._source is not None:
+            _chunks.leave(self._source)
+            self._source = None
         if self._file is not None and not self.closed:
             self._file.close()
         self._held = _NOTHING
@@ -301,18 +282,20 @@ class SealedReader(io.RawIOBase):
         last = number == self._chunks - 1
         length = self._last_bytes if last else CHUNK_BYTES
         position = _HEADER_BYTES + number * _SEALED_CHUNK_BYTES
+        nonce, source = _nonce(number, last), self._source
+        assert source is not None
+        if found := _chunks.find(source, nonce):
+            return found
         sealed = (self._get if wait else self._get_at_once)(length + _TAG_BYTES, position)
         try:
-            return self._opened(_nonce(number, last), sealed, length)
+            if self._chunks == 1:
+                # No other chunk comes after it, for which the memory would be there already.
+                return self._cipher.decrypt(nonce, sealed, self._header)
+            plain = _chunks.take(length)
+            self._cipher.decrypt_into(nonce, sealed, self._header, plain)
         except InvalidTag:
             raise SealBroken("The sealed object does not open under this key") from None
-
-    def _opened(self, nonce: bytes, sealed: bytes | memoryview, length: int) -> bytes | memoryview:
-        if self._chunks == 1:
-            # No other chunk comes after it, for which the memory would be there already.
-            return self._cipher.decrypt(nonce, sealed, self._header)
-        plain = _buffers.take(length)
-        self._cipher.decrypt_into(nonce, sealed, self._header, plain)
+        _chunks.keep(source, nonce, plain)
         return plain
 
     def _get(self, length: int, position: int) -> bytes:
@@ -327,7 +310,7 @@ class SealedReader(io.RawIOBase):
     def _get_at_once(self, length: int, position: int) -> memoryview:
         if not _AT_ONCE:
             raise BlockingIOError
-        sealed = _buffers.take(length)
+        sealed = _chunks.take(length)
         try:
             taken = os.preadv(self._descriptor, [sealed], position, _AT_ONCE)
         except OSError as error:
