@@ -36,11 +36,13 @@ class Chunks:
             self._readers[source] += 1
 
     def leave(self, source: Source) -> None:
-        """One reader less."""
+        """One reader less; after the last nothing of the object is found any more."""
         with self._lock:
             self._readers[source] -= 1
             if not self._readers[source]:
                 del self._readers[source]
+                for place in [one for one in self._opened if one[0] == source]:
+                    self._blank.append(self._opened.pop(place)[0])
 
     def take(self, length: int) -> memoryview:
         """A view of so many bytes which nobody else has a view of; what they hold is left over."""
@@ -62,6 +64,7 @@ class Chunks:
             found = self._opened.pop((source, nonce), None)
             if found is None:
                 return None
+            # Put in anew, it is the last that goes.
             self._opened[source, nonce] = found
             return memoryview(found[0])[: found[1]].toreadonly()
 
