@@ -38,6 +38,9 @@ _FINEST = 0  # colour at the full size, as libjpeg counts it
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd8\x01])")
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
+_TELL_OF_TURNS = frozenset(("exif", "xmp"))
+"""Where a JPEG says that it lies on its side."""
+
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
 _TOO_SMALL = "Image dimensions are too small"
@@ -146,6 +149,8 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _turn(image: Image.Image) -> None:
+    if image.format == "JPEG" and not image.info.keys() & _TELL_OF_TURNS:
+        return
     try:
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:

@@ -44,5 +44,5 @@ def test_anything_else_means_what_it_means_to_the_standard_library(text: bytes) 
 @pytest.mark.parametrize("mark", [b"-", b"_", b'"', b"\\", b"\n", b" ", b"\xc3\xa9", b"\x00"])
 def test_a_foreign_mark_is_refused(mark: bytes) -> None:
     text = b"QUJD" + mark + b"A" * (4 - len(mark)) if len(mark) < 4 else mark
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         decoded(text)
