@@ -88,7 +88,9 @@ class Document:
     async def aclose(self) -> None:
         """Lets go of the media, and of their part of the budget."""
         try:
-            if self.media:
+            if all(url.spooled.in_memory for url in self.media.values()):
+                self._close()
+            else:
                 await _in_thread(self._close)
         finally:
             if self._portion is not None:

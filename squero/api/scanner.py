@@ -83,7 +83,7 @@ class Payload:
         self.waiting.clear()
         if self._unreadable:
             return
-        self._writer = self._writer or spool.open()
+        self._writer = self._writer or spool.open(len(text) if self.closed else None)
         try:
             self._decode(self._tail + _unescape(text), self._writer)
         except ValueError:
