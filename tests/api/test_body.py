@@ -217,11 +217,11 @@ class TestMedia:
         loop = asyncio.get_running_loop()
         plain = Spool.open
 
-        def open_spool(self: Spool) -> Any:
+        def open_spool(self: Spool, most_bytes: int | None = None) -> Any:
             loop.call_soon_threadsafe(opened.set)
             if end == "cancelled":
                 cancelled.wait()
-            writer = plain(self)
+            writer = plain(self, most_bytes)
             if end == "disk":
                 monkeypatch.setattr(writer, "write", lambda _: (_ for _ in ()).throw(OSError(28)))
             return writer
