@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from anyio import to_thread
@@ -15,17 +14,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from squero.api.head import Header
-from squero.api.http import LINE, Protocol
+from squero.api.http import LINE
 from squero.api.reply import REPLY, Reply
 from squero.errors import InvalidRequest, JobFailed, Refused
-from squero.media.sealed import CHUNK_BYTES, SealedReader
+from squero.media.sealed import SealedReader
 from squero.wire import issues
 
 _JSON: Final = (b"content-type", b"application/json")
 _LIMIT_RANGE: Final = 40
 _TURNS: Final = 2
-_POURED_CHUNKS: Final = 4
-"""How many go out in one turn, for as long as the system has room for them."""
 
 _turns_of_loop: RunVar[asyncio.Semaphore] = RunVar("download_turns")
 
@@ -92,7 +89,7 @@ class Bytes(Response):
         try:
             await send(start | {"headers": self.raw_headers})
             if scope["method"] != "HEAD":
-                await self._send_body(scope.get(LINE), send)
+                await self._send_body(send)
                 to_the_end = self._span[1] == self._reader.size
                 if self._then and to_the_end and await _arrived(scope, receive):
                     await self._then()
@@ -100,33 +97,15 @@ class Bytes(Response):
             self._reader.close()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_body(self, line: Protocol | None, send: Send) -> None:
+    async def _send_body(self, send: Send) -> None:
         position, end = self._span
         while position < end:
-            # This waits until the server would send more: no chunk waits with it.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            poured = 0
-            if line is not None and line.has_room:
-                async with _turns():
-                    poured = self._pour(line, position, end)
-                    await asyncio.sleep(0)
-            position += poured or await self._send_piece(send, position, end)
-
-    def _pour(self, line: Protocol, start: int, end: int) -> int:
-        """Sends what is in the system's memory, without a thread and past ASGI; gives its bytes.
-
-        Each chunk is sent while the processor's cache still has it.
-        """
-        position, until = start, min(end, start + _POURED_CHUNKS * CHUNK_BYTES)
-        with suppress(BlockingIOError):
-            while position < until and line.has_room:
-                piece = self._reader.piece(position, end, wait=False)
-                line.pour(piece)
-                position += len(piece)
-        return position - start
+            position += await self._send_piece(send, position, end)
 
     async def _send_piece(self, send: Send, start: int, end: int) -> int:
         """Sends a chunk at most; gives its bytes, and no longer holds their memory."""
+        # This waits until the server would send more: no chunk waits with it.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
         try:
             # Without a thread: going there and back costs more than what there is to do.
             async with _turns():

@@ -4,7 +4,6 @@ On its own uvicorn takes a header of any size and waits for ever for the rest of
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -120,40 +119,6 @@ class Protocol(HttpToolsProtocol):
         cycle.message_event.set()
         cycle.on_response()
         return True
-
-    @property
-    def has_room(self) -> bool:
-        """Whether `pour` may be called now.
-
-        Not where something waits to be written before, or where it would have to be enciphered.
-        """
-        cycle, transport = self._running, self.transport
-        return not (
-            cycle is None
-            or cycle.disconnected
-            or cycle.chunked_encoding is not False
-            or transport.is_closing()
-            or transport.get_write_buffer_size()
-            or self.scheme == "https"
-        )
-
-    def pour(self, body: memoryview) -> None:
-        """Hands more of the running answer's body straight to the system.
-
-        What that has no room for goes to the transport. Raises RuntimeError when it is more than
-        the answer's head has promised.
-        """
-        cycle = self._running
-        assert cycle is not None
-        if len(body) > cycle.expected_content_length:
-            raise RuntimeError("The answer is longer than its Content-Length")
-        cycle.expected_content_length -= len(body)
-        try:
-            taken = os.write(self.transport.get_extra_info("socket").fileno(), body)
-        except OSError:
-            taken = 0  # no room, or nobody there: the transport finds out which
-        if taken < len(body):
-            self.transport.write(body[taken:])
 
     async def arrived(self) -> bool:
         """Whether all that was written has been acknowledged by the client's machine; waits for it.

@@ -43,7 +43,7 @@ class SealBroken(Exception):
 
 def derived_key(key: bytes, label: bytes) -> bytes:
     """The 32 bytes that HKDF-SHA-256 (RFC 5869, no salt) makes of a key for one labelled use."""
-    # A tenth of what the cipher library's own takes, in a fresh child most of all.
+    # In a fresh child half of what the cipher library's own takes.
     extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
     return hmac.digest(extracted, label + b"\x01", "sha256")
 

@@ -281,67 +281,6 @@ class TestAnswersAtOnce:
             assert await one.answer() == (200, b"refused")
 
 
-class TestPoured:
-    """`Protocol.pour`: a body past ASGI, straight to the system."""
-
-    BODY = bytes(range(250)) * 12_000
-
-    @staticmethod
-    async def pouring(scope: Scope, receive: Receive, send: Send) -> None:
-        """The body, poured where there is room."""
-        line, body, start = scope[LINE], memoryview(TestPoured.BODY), 0
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        while start < len(body):
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            piece = body[start : start + 100_001]
-            if line.has_room:
-                line.pour(piece)
-            else:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            start += len(piece)
-            await asyncio.sleep(0)
-        await send({"type": "http.response.body"})
-
-    async def test_arrives_in_order_and_the_connection_goes_on(self) -> None:
-        async with talking(self.pouring) as one:
-            await one.send(2 * get())
-            for _ in range(2):
-                await one.reader.readuntil(b"\r\n\r\n")
-                assert await one.reader.readexactly(len(self.BODY)) == self.BODY
-
-    async def test_has_no_room_before_the_head_nor_behind_what_waits(self) -> None:
-        rooms = []
-        body = 10 * self.BODY
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            rooms.append(scope[LINE].has_room)
-            headers = [(b"content-length", b"%d" % len(body))]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            scope[LINE].transport.write(body)
-            rooms.append(scope[LINE].has_room)
-            scope[LINE].cycle.expected_content_length = 0
-            await send({"type": "http.response.body"})
-
-        async with talking(app) as one:
-            await one.send(get())
-            await one.reader.readuntil(b"\r\n\r\n")
-            assert await one.reader.readexactly(len(body)) == body
-        assert rooms == [False, False]
-
-    async def test_no_more_than_was_promised(self) -> None:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            headers = [(b"content-length", b"4")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            with pytest.raises(RuntimeError, match="longer"):
-                scope[LINE].pour(memoryview(b"five!"))
-            await send({"type": "http.response.body", "body": b"four"})
-
-        async with talking(app) as one:
-            await one.send(get())
-            assert await one.answer() == (200, b"four")
-
-
 class TestRefusedHeads:
     @pytest.mark.parametrize(
         ("head", "status"),
