@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -76,8 +76,7 @@ _ALLOWED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(NamedTuple):
     """Which protections are in force in a process."""
 
     limits: bool
@@ -111,36 +110,52 @@ def kernel_walls() -> frozenset[str]:
     return frozenset(walls)
 
 
-def confine(
-    *,
-    parent: int,
-    memory_bytes: int,
-    cpu_seconds: int,
-    file_bytes: int,
-    walls: Collection[str],
-) -> Protection:
-    """Gives up everything that this process can; it has one thread and has imported all it needs.
+class Confinement:
+    """What a process gives up, worked out beforehand by the one that forks it.
 
-    The memory counts on top of what the process has now. Of the kernel's walls it puts up those
-    that are named; "bubblewrap" among them says that it was started inside. From here on it dies
-    with its parent.
+    What a forked child need not work out, look up or allocate it need not touch either, and every
+    page that it touches is copied for it. Of the kernel's walls it puts up those that are named;
+    "bubblewrap" among them says that it was started inside. The memory counts on top of what this
+    process has now.
     """
-    _limit(memory_bytes, cpu_seconds, file_bytes)
-    if sys.platform != "linux":
-        return Protection(True, False, os.geteuid() != 0, 0, False, False)
-    libc = ctypes.CDLL(None, use_errno=True)
-    _become_nobody()
-    # After the change of user, which would undo it; a parent that died before that is seen below.
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-    hide()
-    no_new_privileges = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    landlock = _close_filesystem(libc) if "landlock" in walls else 0
-    seccomp = "seccomp" in walls and _filter_calls(libc)
-    unprivileged = os.geteuid() != 0
-    enclosed = "bubblewrap" in walls
-    return Protection(True, no_new_privileges, unprivileged, landlock, seccomp, enclosed)
+
+    def __init__(self, *, memory_bytes: int, file_bytes: int, walls: Collection[str]) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._limits = {
+            resource.RLIMIT_AS: _mapped_bytes() + memory_bytes,
+            resource.RLIMIT_FSIZE: file_bytes,
+            resource.RLIMIT_NOFILE: 64,
+            resource.RLIMIT_NPROC: 0,
+            resource.RLIMIT_CORE: 0,
+        }
+        self._landlock, self._rules = 0, b""
+        if "landlock" in walls:
+            self._landlock, self._rules = _landlock_rules(self._libc)
+        self._filter = _Filter(seccomp_program(platform.machine())) if "seccomp" in walls else None
+        self._enclosed = "bubblewrap" in walls
+
+    def enter(self, *, parent: int, cpu_seconds: int) -> Protection:
+        """Gives all of it up; the process has one thread and has imported all it needs.
+
+        From here on it dies with its parent.
+        """
+        for limit, value in (*self._limits.items(), (resource.RLIMIT_CPU, cpu_seconds)):
+            _limit(limit, value)
+        if sys.platform != "linux":
+            return Protection(True, False, os.geteuid() != 0, 0, False, False)
+        libc = self._libc
+        _become_nobody()
+        # After the change of user, which would undo it; a parent that died before that is seen
+        # below.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        no_new_privileges = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        landlock = self._landlock if self._rules and _close_filesystem(libc, self._rules) else 0
+        seccomp = self._filter is not None and self._filter.install(libc)
+        unprivileged = os.geteuid() != 0
+        return Protection(True, no_new_privileges, unprivileged, landlock, seccomp, self._enclosed)
 
 
 def hide() -> None:
@@ -149,19 +164,10 @@ def hide() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    limits = {
-        resource.RLIMIT_AS: _mapped_bytes() + memory_bytes,
-        resource.RLIMIT_CPU: cpu_seconds,
-        resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: 64,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_CORE: 0,
-    }
-    for limit, value in limits.items():
-        _, hard = resource.getrlimit(limit)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
+def _limit(limit: int, value: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
 
 
 def _mapped_bytes() -> int:
@@ -189,31 +195,41 @@ def _landlock_version(libc: ctypes.CDLL) -> int:
     )
 
 
-def _close_filesystem(libc: ctypes.CDLL) -> int:
-    """Forbids every access by path; from later versions on TCP and signals outwards as well."""
+def _landlock_rules(libc: ctypes.CDLL) -> tuple[int, bytes]:
+    """The kernel's version of Landlock, and what to forbid: every access by path.
+
+    From later versions on TCP and signals outwards as well.
+    """
     version = _landlock_version(libc)
     if version < 1:
-        return 0
+        return 0, b""
     files = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
     network = 0b11 if version >= 4 else 0
     scoped = 0b11 if version >= 6 else 0
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    rules = struct.pack("=QQQ", files, network, scoped)[:size]
-    ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(size), 0)
+    return version, struct.pack("=QQQ", files, network, scoped)[:size]
+
+
+def _close_filesystem(libc: ctypes.CDLL, rules: bytes) -> bool:
+    ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), 0)
     if ruleset < 0:
-        return 0
+        return False
     done = libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
-    return version if done == 0 else 0
+    return bool(done == 0)
 
 
-def _filter_calls(libc: ctypes.CDLL) -> bool:
-    program = seccomp_program(platform.machine())
-    if program is None:
-        return False
-    code = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0) == 0)
+class _Filter:
+    """A seccomp program as the kernel takes it."""
+
+    def __init__(self, program: bytes | None) -> None:
+        self._code = ctypes.create_string_buffer(program or b"", len(program or b""))
+        self._header = struct.pack("@HP", len(self._code) // 8, ctypes.addressof(self._code))
+
+    def install(self, libc: ctypes.CDLL) -> bool:
+        """Whether the kernel refuses calls off the list from now on; it takes no empty program."""
+        mode = _SECCOMP_MODE_FILTER
+        return bool(libc.prctl(_PR_SET_SECCOMP, mode, self._header, 0, 0) == 0)
 
 
 def seccomp_program(machine: str) -> bytes | None:

@@ -12,35 +12,25 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from squero import bubblewrap
 from squero.confine import Protection, kernel_walls
-
-LIMIT_MESSAGE = 64 * 1024
-LIMIT_DESCRIPTORS = 8
-LIMIT_REFUSAL = 200
-
-Task = Callable[[dict[str, Any], list[int]], dict[str, Any]]
-"""What runs in a child: arguments and descriptors in, a JSON object out."""
-
-ORDER = struct.Struct("=QII")
-"""Parent to zygote: the task's number, its milliseconds, of which 0 kills it, and its seconds of
-processor time."""
-ENDED = struct.Struct("=Qi?")
-"""Zygote to parent: the task's number, the child's wait status, and whether it was late."""
-READY = b"ready"
+from squero.errand import (
+    ENDED,
+    LIMIT_DESCRIPTORS,
+    LIMIT_MESSAGE,
+    LIMIT_REFUSAL,
+    ORDER,
+    READY,
+    SandboxRefusal,
+)
 
 _START_SECONDS = 60
-
-
-class SandboxRefusal(Exception):
-    """The task's function refused on purpose; the message is fit for whoever sent the bytes."""
 
 
 class SandboxDied(Exception):

@@ -13,12 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from squero.confine import Protection, confine, hide
-from squero.sandbox import (
+from squero.confine import Confinement, Protection, hide
+from squero.errand import (
     ENDED,
     LIMIT_DESCRIPTORS,
     LIMIT_MESSAGE,
@@ -33,11 +32,11 @@ _FILE_BYTES = 1 << 30
 _PARENT_CHECK_SECONDS = 2.0
 
 
-@dataclass(slots=True)
 class _Child:
-    number: int
-    deadline: float
-    late: bool = False
+    def __init__(self, number: int, deadline: float) -> None:
+        self.number = number
+        self.deadline = deadline
+        self.late = False
 
 
 class Zygote:
@@ -47,13 +46,11 @@ class Zygote:
         self,
         control: socket.socket,
         tasks: Mapping[str, Task],
-        memory_bytes: int,
-        walls: Collection[str],
+        confinement: Confinement,
     ) -> None:
         self._control = control
         self._tasks = tasks
-        self._walls = walls
-        self._memory_bytes = memory_bytes
+        self._confinement = confinement
         self._parent = os.getppid()
         self._children: dict[int, _Child] = {}
         self._woken, self._wake = socket.socketpair()
@@ -142,13 +139,7 @@ class Zygote:
         talk = socket.socket(fileno=descriptors[0])
         os.dup2(0, 2)
         os.nice(5)
-        protection = confine(
-            parent=zygote,
-            memory_bytes=self._memory_bytes,
-            cpu_seconds=cpu_seconds,
-            file_bytes=_FILE_BYTES,
-            walls=self._walls,
-        )
+        protection = self._confinement.enter(parent=zygote, cpu_seconds=cpu_seconds)
         self._work(protection, talk, list(descriptors[1:]))
         os._exit(0)
 
@@ -158,7 +149,7 @@ class Zygote:
             request += piece
         order = json.loads(request)
         if order["function"] == "protection":
-            answer: dict[str, Any] = {"result": asdict(protection)}
+            answer: dict[str, Any] = {"result": protection._asdict()}
         else:
             answer = _outcome(self._tasks[order["function"]], order["arguments"], files)
         said = json.dumps(answer).encode()
@@ -190,10 +181,11 @@ def main(arguments: Sequence[str]) -> None:
         module = importlib.import_module(module_name)
         tasks[name] = getattr(module, function)
         getattr(module, "warm", lambda: None)()
+    confinement = Confinement(memory_bytes=int(memory_bytes), file_bytes=_FILE_BYTES, walls=walls)
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as control:
-        Zygote(control, tasks, int(memory_bytes), walls).serve()
+        Zygote(control, tasks, confinement).serve()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """What is asked of the kernel before a child is confined, and what counts as enclosed."""
 
-import dataclasses
+import contextlib
+import os
 import platform
+import resource
 import sys
 
 import pytest
 
 from squero import confine
-from squero.confine import Protection, kernel_walls
+from squero.confine import Confinement, Protection, kernel_walls
 from squero.sandbox import Sandbox
 
 pytestmark = pytest.mark.anyio
@@ -50,4 +52,38 @@ async def test_what_the_kernel_has_stands_in_a_child() -> None:
     ids=["none", "landlock", "seccomp", "bubblewrap"],
 )
 def test_landlock_alone_does_not_enclose(wall: dict[str, bool], encloses: bool) -> None:
-    assert dataclasses.replace(BARE, **wall).encloses is encloses
+    assert BARE._replace(**wall).encloses is encloses
+
+
+def test_memory_counts_on_top_of_what_the_parent_has() -> None:
+    parent = os.getpid()
+    confinement = Confinement(memory_bytes=64 << 20, file_bytes=1000, walls=())
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    child = os.fork()
+    if child == 0:
+        try:
+            confinement.enter(parent=parent, cpu_seconds=5)
+            bytearray(8 << 20)
+            with contextlib.suppress(MemoryError):
+                bytearray(256 << 20)
+                os._exit(2)
+            limits = (
+                resource.getrlimit(resource.RLIMIT_FSIZE),
+                resource.getrlimit(resource.RLIMIT_CPU),
+            )
+            os._exit(0 if limits == ((1000, 1000), (5, 5)) else 3)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_a_child_whose_parent_is_gone_ends() -> None:
+    confinement = Confinement(memory_bytes=64 << 20, file_bytes=1000, walls=())
+    child = os.fork()
+    if child == 0:
+        try:
+            confinement.enter(parent=1 << 30, cpu_seconds=5)
+        finally:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

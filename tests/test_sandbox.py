@@ -16,13 +16,14 @@ import pytest
 
 from squero import sandbox as module
 from squero.confine import seccomp_program
-from squero.sandbox import Sandbox, SandboxDied, SandboxRefusal
+from squero.errand import SandboxRefusal
+from squero.sandbox import Sandbox, SandboxDied
 
 pytestmark = pytest.mark.anyio
 
 TASKS = """
 import ctypes, os, socket, stat, threading, time
-from squero.sandbox import SandboxRefusal
+from squero.errand import SandboxRefusal
 
 def echo(arguments, files):
     return {"arguments": arguments, "files": len(files)}

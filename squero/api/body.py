@@ -27,7 +27,7 @@ from squero.wire.issues import parse
 from squero.wire.video import CompleteVideoRequest, RetrieveVideoRequest
 
 BATCH_BYTES = 256 * 1024
-"""How much base64 gathers before a thread decodes and seals it."""
+"""How much base64 gathers before a thread decodes and seals it; twice as much when that is all."""
 SPOOL_THREADS = 1
 """More would only take turns at the interpreter's lock, with the event loop waiting behind them."""
 UNCOUNTED_BYTES = STRUCTURE_LIMIT
@@ -66,7 +66,9 @@ class Document:
     async def aclose(self) -> None:
         """Lets go of the media, and of their part of the budget."""
         try:
-            if self.media:
+            if all(url.spooled.in_memory for url in self.media.values()):
+                self._close()
+            else:
                 await _in_thread(self._close)
         finally:
             if self._portion is not None:
@@ -187,7 +189,8 @@ async def _read_on(
     try:
         portion.cover(begun.declared_bytes)
         message = begun.message or _part(await receive(), limit_bytes)
-        await _scan(message, receive, scanner, limit_bytes, spool, portion)
+        declared = begun.declared_bytes
+        await _scan(message, receive, scanner, limit_bytes, spool, portion, declared)
         return _document(scanner.json, scanner.payloads, portion)
     except BaseException:
         try:
@@ -260,6 +263,7 @@ async def _scan(
     limit_bytes: int,
     spool: Spool,
     portion: Portion,
+    declared_bytes: int,
 ) -> None:
     """Feeds the scanner the body from this first message on, until it is whole.
 
@@ -270,7 +274,8 @@ async def _scan(
         received_bytes += len(message["body"])
         portion.cover(received_bytes)
         scanner.feed(message["body"])
-        if scanner.waiting_bytes >= BATCH_BYTES:
+        nearly_there = 0 <= declared_bytes - received_bytes <= BATCH_BYTES
+        if scanner.waiting_bytes >= BATCH_BYTES and not nearly_there:
             await _in_thread(scanner.settle, spool)
         if not message.get("more_body"):
             break

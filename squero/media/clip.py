@@ -10,9 +10,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from squero.errand import SandboxRefusal
 from squero.media.container import MP4, codec_of, opened
 from squero.media.sealed import SealedReader
-from squero.sandbox import SandboxRefusal
 
 VIDEO_CODECS = ("h264", "hevc")
 AUDIO_CODECS = ("aac", "mp3", "opus")

@@ -11,7 +11,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from squero.sandbox import SandboxRefusal
+from squero.errand import SandboxRefusal
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 WEBM = "matroska,webm"

@@ -198,10 +198,15 @@ def _sync(folder: Path) -> None:
 
 def _make(folder: Path) -> None:
     """Makes a folder and its missing parents, each 0700 and on the disk before it is used."""
-    while not folder.is_dir():
+    try:
+        os.mkdir(folder, 0o700)  # noqa: PTH102
+    except FileExistsError:
+        if not folder.is_dir() and folder.exists():
+            message = f"{folder.name} is an object, not a folder of objects"
+            raise NotADirectoryError(message) from None
+    except FileNotFoundError:
         _make(folder.parent)
-        with contextlib.suppress(FileNotFoundError, FileExistsError):
-            folder.mkdir(mode=0o700)
+        _make(folder)
+    else:
+        with contextlib.suppress(FileNotFoundError):
             _sync(folder.parent)
-        if folder.is_file():
-            raise NotADirectoryError(f"{folder.name} is an object, not a folder of objects")

@@ -18,12 +18,12 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from squero.errand import SandboxRefusal
 from squero.media.container import MP4, WEBM, codec_of, opened
 from squero.media.framing import LIMIT_FRAME_PIXELS, Framing
 from squero.media.reel import Reel
 from squero.media.sealed import SealedReader, SealedWriter
 from squero.media.sound import CHANNELS, SAMPLE_RATE, Samples, heard
-from squero.sandbox import SandboxRefusal
 
 LEAST_SECONDS = 1
 LIMIT_SECONDS = 30

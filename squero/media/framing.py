@@ -7,7 +7,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from squero.sandbox import SandboxRefusal
+from squero.errand import SandboxRefusal
 
 LIMIT_SIDE = 1920
 LEAST_SIDE = 64

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from squero.errand import SandboxRefusal
 from squero.media.sealed import SealedFile
-from squero.sandbox import Sandbox, SandboxDied, SandboxRefusal
+from squero.sandbox import Sandbox, SandboxDied
 from squero.shot import Shot
 
 PICTURE = "squero.media.picture:redraw"

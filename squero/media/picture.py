@@ -2,16 +2,30 @@
 
 import io
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageCms,
+    ImageOps,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
-from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
-from squero.sandbox import SandboxRefusal
+from squero.errand import SandboxRefusal
+from squero.media.sealed import KEY_BYTES, SealedReader, SealedWriter
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+PLUGINS = (JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""The formats' and those they lean on: two pictures in one JPEG, and EXIF. Named here, so that
+Pillow does not load all that it has."""
 LIMIT_PIXELS = 50_000_000
 LIMIT_SIDE = 3840
 LEAST_SIDE = 64
@@ -24,6 +38,9 @@ _FINEST = 0  # colour at the full size, as libjpeg counts it
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd8\x01])")
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
+_TELL_OF_TURNS = frozenset(("exif", "xmp"))
+"""Where a JPEG says that it lies on its side."""
+
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
 _TOO_SMALL = "Image dimensions are too small"
@@ -31,7 +48,10 @@ _TOO_LARGE = "Image dimensions are too large"
 
 
 def warm() -> None:
-    """Loads every part of Pillow that a child will need and could no longer load."""
+    """Loads every part of Pillow that a child will need and could no longer load.
+
+    And does once what each child would do for the first time, sealing above all.
+    """
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "Corrupt EXIF")
     Image.MAX_IMAGE_PIXELS = LIMIT_PIXELS
@@ -39,8 +59,12 @@ def warm() -> None:
         file = io.BytesIO()
         sample = Image.new("RGB", (LEAST_SIDE, LEAST_SIDE))
         sample.save(file, form, icc_profile=ImageCms.ImageCmsProfile(_srgb()).tobytes())
-        with Image.open(file, formats=FORMATS) as image:
-            _save(_plain(image), form, io.BytesIO())
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+            writer = SealedWriter(source, bytes(KEY_BYTES))
+            writer.write(file.getbuffer())
+            writer.finish()
+            keys = {"source_key": bytes(KEY_BYTES).hex(), "target_key": bytes(KEY_BYTES).hex()}
+            redraw(keys, [source.fileno(), target.fileno()])
 
 
 def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
@@ -49,13 +73,14 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
     Gives the fields of `squero.media.look.Picture`; refuses with the contract's words.
     """
     source, target = descriptors
-    reader = SealedReader(source, bytes.fromhex(arguments["source_key"]))
+    with SealedReader(source, bytes.fromhex(arguments["source_key"])) as reader:
+        data = reader.whole()
     try:
-        with Image.open(io.BufferedReader(reader, CHUNK_BYTES), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             form = str(image.format)
             _check(image.size)
             if isinstance(image, JpegImagePlugin.JpegImageFile):
-                _check_scans(b"".join(reader.read_range(0, reader.size)))
+                _check_scans(data)
             sampling = JpegImagePlugin.get_sampling(image) if form == "JPEG" else _FINEST
             plain = _plain(image)
     except (SandboxRefusal, MemoryError):
@@ -124,6 +149,8 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _turn(image: Image.Image) -> None:
+    if image.format == "JPEG" and not image.info.keys() & _TELL_OF_TURNS:
+        return
     try:
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
@@ -160,7 +187,8 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             # A profile that does not fit its picture is ignored, as browsers do.
             pass
-    return image.convert("RGB")
+    # Another name for the same pixels: saving a file's own image would ask where the file lies.
+    return image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
 
 
 def _srgb() -> Any:

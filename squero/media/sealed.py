@@ -5,17 +5,17 @@ the chunk's number and whether it is the last, so any range opens by itself, and
 was cut off, added to or put in another order does not open at all.
 """
 
+import hmac
 import io
 import os
-from collections import deque
 from collections.abc import Iterator
-from threading import Lock
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import BinaryIO, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from squero.media.chunks import Chunks, Source
 
 CHUNK_BYTES = 256 * 1024
 KEY_BYTES = 32
@@ -27,7 +27,6 @@ _TAG_BYTES = 16
 _NONCE_BYTES = 12
 _SEALED_CHUNK_BYTES = CHUNK_BYTES + _TAG_BYTES
 _LIMIT_CHUNKS = 2**32
-_SPARE_BUFFERS = 32
 _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -43,8 +42,10 @@ class SealBroken(Exception):
 
 
 def derived_key(key: bytes, label: bytes) -> bytes:
-    """The 32 bytes that HKDF-SHA-256 makes of a key for one labelled use."""
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(key)
+    """The 32 bytes that HKDF-SHA-256 (RFC 5869, no salt) makes of a key for one labelled use."""
+    # In a fresh child half of what the cipher library's own takes.
+    extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
+    return hmac.digest(extracted, label + b"\x01", "sha256")
 
 
 def object_key(generation_key: bytes, name: str) -> bytes:
@@ -95,6 +96,10 @@ def _descriptor(file: BinaryIO | int) -> int:
     return file if isinstance(file, int) else file.fileno()
 
 
+def _memory(length: int) -> memoryview:
+    return memoryview(mmap(-1, length, flags=MAP_PRIVATE | MAP_ANONYMOUS))
+
+
 class SealedWriter:
     """Seals what is written into a file, in place of all it held, keeping one chunk in memory.
 
@@ -106,9 +111,10 @@ class SealedWriter:
         self._descriptor = _descriptor(file)
         self._cipher = _cipher(key, salt)
         self._header = _MAGIC + salt
-        # Both are used again for every chunk: fresh ones cost more than the sealing itself.
-        self._plain = memoryview(bytearray(CHUNK_BYTES))
-        self._sealed = memoryview(bytearray(_SEALED_CHUNK_BYTES))
+        # Both are used again for every chunk: fresh ones cost more than the sealing itself. Of
+        # these the system hands out what is touched, and most objects are less than a chunk.
+        self._plain = _memory(CHUNK_BYTES)
+        self._sealed = _memory(_SEALED_CHUNK_BYTES)
         self._pending = 0
         self._chunks = 0
         self._finished = False
@@ -123,32 +129,43 @@ class SealedWriter:
             raise ValueError("The object is finished")
         view = memoryview(data).cast("B")
         given = len(view)
+        self.size += given
         while view:
             if self._pending == CHUNK_BYTES:
-                self._seal(last=False)
-            taken = min(CHUNK_BYTES - self._pending, len(view))
-            self._plain[self._pending : self._pending + taken] = view[:taken]
-            self._pending += taken
-            self.size += taken
-            view = view[taken:]
+                self._seal(self._take(), last=False)
+            if self._pending or len(view) <= CHUNK_BYTES:
+                view = self._keep(view)
+            else:
+                self._seal(view[:CHUNK_BYTES], last=False)
+                view = view[CHUNK_BYTES:]
         return given
 
     def finish(self) -> int:
         """Seals the last chunk; gives the size of the object in plain bytes."""
         if not self._finished:
-            self._seal(last=True)
+            self._seal(self._take(), last=True)
             self._finished = True
         return self.size
 
-    def _seal(self, *, last: bool) -> None:
+    def _keep(self, view: memoryview) -> memoryview:
+        """Copies into the chunk that is pending; gives what had no room in it."""
+        taken = min(CHUNK_BYTES - self._pending, len(view))
+        self._plain[self._pending : self._pending + taken] = view[:taken]
+        self._pending += taken
+        return view[taken:]
+
+    def _take(self) -> memoryview:
+        """What was kept for the next chunk, which is kept no longer."""
+        pending, self._pending = self._pending, 0
+        return self._plain[:pending]
+
+    def _seal(self, plain: memoryview, *, last: bool) -> None:
         if self._chunks >= _LIMIT_CHUNKS:
             raise ValueError("The object is too large")
-        sealed = self._sealed[: self._pending + _TAG_BYTES]
-        plain = self._plain[: self._pending]
+        sealed = self._sealed[: len(plain) + _TAG_BYTES]
         self._cipher.encrypt_into(_nonce(self._chunks, last), plain, self._header, sealed)
         self._put(sealed, _HEADER_BYTES + self._chunks * _SEALED_CHUNK_BYTES)
         self._chunks += 1
-        self._pending = 0
 
     def _put(self, data: bytes | memoryview, position: int) -> None:
         view = memoryview(data)
@@ -158,32 +175,8 @@ class SealedWriter:
             position += written
 
 
-class _Buffers:
-    """Memory for chunks, sealed or plain: at most 8 MB of it is kept."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._kept: deque[bytearray] = deque(maxlen=_SPARE_BUFFERS)
-
-    def take(self, length: int) -> memoryview:
-        """A view of so many bytes which nobody else has a view of; what they hold is left over."""
-        with self._lock:
-            for buffer in self._kept:
-                try:
-                    buffer.pop()  # refused for as long as there is a view
-                except BufferError:
-                    continue
-                buffer.append(0)
-                return memoryview(buffer)[:length]
-            buffer = bytearray(_SEALED_CHUNK_BYTES)
-            self._kept.append(buffer)
-            return memoryview(buffer)[:length]
-
-
-# For all readers: fresh memory costs several times what opening a chunk into it does, and what one
-# reader has just sent is still in the processor's cache for the next.
-_buffers = _Buffers()
-_NOTHING = (-1, memoryview(b""))
+_chunks = Chunks(_SEALED_CHUNK_BYTES)
+_NOTHING: tuple[int, bytes | memoryview] = (-1, b"")
 
 
 class SealedReader(io.RawIOBase):
@@ -197,6 +190,7 @@ class SealedReader(io.RawIOBase):
     def __init__(self, file: BinaryIO | int, key: bytes) -> None:
         super().__init__()
         self._file = None if isinstance(file, int) else file
+        self._source: Source | None = None
         self._descriptor = _descriptor(file)
         self._header = os.pread(self._descriptor, _HEADER_BYTES, 0)
         if len(self._header) < _HEADER_BYTES or not self._header.startswith(_MAGIC):
@@ -209,6 +203,8 @@ class SealedReader(io.RawIOBase):
             raise SealBroken("The sealed object is cut off")
         self.size = (self._chunks - 1) * CHUNK_BYTES + self._last_bytes
         """The object's size in plain bytes."""
+        self._source = (key, self._header)
+        _chunks.enter(self._source)
         self._position = 0
         self._held = _NOTHING
         self._held = (self._chunks - 1, self._chunk(self._chunks - 1))
@@ -235,10 +231,16 @@ class SealedReader(io.RawIOBase):
             return 0
         number, offset = divmod(self._position, CHUNK_BYTES)
         self._held = (number, self._chunk(number))
-        plain = self._held[1][offset : offset + len(buffer)]
+        plain = memoryview(self._held[1])[offset : offset + len(buffer)]
         buffer[: len(plain)] = plain
         self._position += len(plain)
         return len(plain)
+
+    def whole(self) -> bytes:
+        """All of the plain bytes; does not move the reader's position."""
+        if self._chunks == 1:
+            return bytes(self._chunk(0))
+        return b"".join(self.read_range(0, self.size))
 
     def read_range(self, start: int, end: int) -> Iterator[memoryview]:
         """The plain bytes from `start` up to `end`, in pieces of a chunk at most.
@@ -258,15 +260,19 @@ class SealedReader(io.RawIOBase):
         Their memory is used again once nobody holds a view of it.
         """
         number, offset = divmod(start, CHUNK_BYTES)
-        return self._chunk(number, wait=wait)[offset : end - number * CHUNK_BYTES]
+        chunk = memoryview(self._chunk(number, wait=wait))
+        return chunk[offset : end - number * CHUNK_BYTES]
 
     def close(self) -> None:
+        if self._source is not None:
+            _chunks.leave(self._source)
+            self._source = None
         if self._file is not None and not self.closed:
             self._file.close()
         self._held = _NOTHING
         super().close()
 
-    def _chunk(self, number: int, *, wait: bool = True) -> memoryview:
+    def _chunk(self, number: int, *, wait: bool = True) -> bytes | memoryview:
         held, plain = self._held
         if held == number:
             return plain
@@ -276,12 +282,20 @@ class SealedReader(io.RawIOBase):
         last = number == self._chunks - 1
         length = self._last_bytes if last else CHUNK_BYTES
         position = _HEADER_BYTES + number * _SEALED_CHUNK_BYTES
+        nonce, source = _nonce(number, last), self._source
+        assert source is not None
+        if found := _chunks.find(source, nonce):
+            return found
         sealed = (self._get if wait else self._get_at_once)(length + _TAG_BYTES, position)
-        plain = _buffers.take(length)
         try:
-            self._cipher.decrypt_into(_nonce(number, last), sealed, self._header, plain)
+            if self._chunks == 1:
+                # No other chunk comes after it, for which the memory would be there already.
+                return self._cipher.decrypt(nonce, sealed, self._header)
+            plain = _chunks.take(length)
+            self._cipher.decrypt_into(nonce, sealed, self._header, plain)
         except InvalidTag:
             raise SealBroken("The sealed object does not open under this key") from None
+        _chunks.keep(source, nonce, plain)
         return plain
 
     def _get(self, length: int, position: int) -> bytes:
@@ -296,7 +310,7 @@ class SealedReader(io.RawIOBase):
     def _get_at_once(self, length: int, position: int) -> memoryview:
         if not _AT_ONCE:
             raise BlockingIOError
-        sealed = _buffers.take(length)
+        sealed = _chunks.take(length)
         try:
             taken = os.preadv(self._descriptor, [sealed], position, _AT_ONCE)
         except OSError as error:

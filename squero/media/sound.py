@@ -13,9 +13,9 @@ from av.container import InputContainer
 from av.filter import Graph
 from numpy.typing import NDArray
 
+from squero.errand import SandboxRefusal
 from squero.media.container import codec_of, opened
 from squero.media.sealed import SealedReader, SealedWriter
-from squero.sandbox import SandboxRefusal
 
 SAMPLE_RATE = 48_000
 CHANNELS = 2

@@ -19,6 +19,7 @@ from starlette.types import Message, Receive
 from squero.api.body import BATCH_BYTES, Document
 from squero.api.body import read_document as read_counted
 from squero.api.budget import Budget
+from squero.api.scanner import Scanner
 from squero.errors import (
     InvalidJson,
     InvalidRequest,
@@ -216,11 +217,11 @@ class TestMedia:
         loop = asyncio.get_running_loop()
         plain = Spool.open
 
-        def open_spool(self: Spool) -> Any:
+        def open_spool(self: Spool, most_bytes: int | None = None) -> Any:
             loop.call_soon_threadsafe(opened.set)
             if end == "cancelled":
                 cancelled.wait()
-            writer = plain(self)
+            writer = plain(self, most_bytes)
             if end == "disk":
                 monkeypatch.setattr(writer, "write", lambda _: (_ for _ in ()).throw(OSError(28)))
             return writer
@@ -322,17 +323,45 @@ class TestJson:
             assert "sesame" not in repr(getattr(refused.value, "issues", refused.value))
 
 
+class TestBatches:
+    """How often a thread is asked to decode and seal."""
+
+    @pytest.mark.parametrize(
+        ("size", "declares", "batches"),
+        [(200_000, True, 1), (200_000, False, 2), (380_000, True, 1), (1_000_000, True, 4)],
+    )
+    async def test_the_last_is_not_parted(
+        self,
+        spool: Spool,
+        monkeypatch: pytest.MonkeyPatch,
+        size: int,
+        declares: bool,
+        batches: int,
+    ) -> None:
+        settled = []
+        settle = Scanner.settle
+        monkeypatch.setattr(
+            Scanner, "settle", lambda self, spool: (settled.append(1), settle(self, spool))[1]
+        )
+        body = json.dumps({"image_url": data_url(os.urandom(size))}).encode()
+        headers = {**HEADERS, b"content-length": b"%d" % len(body)} if declares else HEADERS
+        receive = receiving(chunked(body))
+        async with await read_document(receive, headers, limit_bytes=LIMIT, spool=spool) as read:
+            assert read.media[("image_url",)].spooled.size == size
+        assert len(settled) == batches
+
+
 class TestManyUploads:
     async def test_never_in_the_loop_and_never_much_in_memory(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         decoders: set[int] = set()
 
-        def noting(data: bytes, *, strict_mode: bool) -> bytes:
+        def noting(text: bytes) -> bytes:
             decoders.add(threading.get_ident())
-            return binascii.a2b_base64(data, strict_mode=strict_mode)
+            return binascii.a2b_base64(text, strict_mode=True)
 
-        monkeypatch.setattr("squero.api.scanner.a2b_base64", noting)
+        monkeypatch.setattr("squero.api.base64.decoded", noting)
         media = os.urandom(2_000_000)
         chunks = chunked(json.dumps({"image_url": data_url(media)}).encode())
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from squero.media.sealed import (
     SealBroken,
     SealedReader,
     SealedWriter,
+    derived_key,
     object_key,
     open_sealed,
     seal,
@@ -338,3 +341,19 @@ def test_object_keys_differ_by_name_and_generation() -> None:
     keys |= {object_key(bytes(32), name) for name in names}
     assert len(keys) == 8
     assert all(len(key) == 32 for key in keys)
+
+
+@given(st.binary(min_size=1, max_size=200), st.binary(max_size=60))
+def test_keys_are_derived_by_hkdf(key: bytes, label: bytes) -> None:
+    library = HKDF(algorithm=SHA256(), length=32, salt=None, info=label)
+    assert derived_key(key, label) == library.derive(key)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_whole(file: IO[bytes], size: int) -> None:
+    plain = pattern(size)
+    sealed(file, plain)
+    reader = SealedReader(file.fileno(), KEY)
+    reader.seek(5)
+    assert reader.whole() == plain
+    assert reader.tell() == 5
