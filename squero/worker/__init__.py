@@ -17,8 +17,8 @@ import structlog
 from squero.client import ApiError, Backoff, ClientError, Http
 from squero.engines.machine import Machine, look
 from squero.engines.scratch import scratch
+from squero.worker.attempt import GONE, Attempt
 from squero.worker.berth import Berth
-from squero.worker.errand import GONE, Errand
 from squero.worker.job import Job
 from squero.worker.prices import Prices
 from squero.worker.troubles import Troubles
@@ -60,14 +60,14 @@ class Worker:
                     await self._berth.vacancy()
                     job = await self._claim()
                     if job is not None:
-                        tasks.create_task(self._errand(job).run())
+                        tasks.create_task(self._attempt(job).run())
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:
             await self._warm.aclose()
 
-    def _errand(self, job: Job) -> Errand:
-        return Errand(self._http, self._folder, self._berth, self._warm, self._troubles, job)
+    def _attempt(self, job: Job) -> Attempt:
+        return Attempt(self._http, self._folder, self._berth, self._warm, self._troubles, job)
 
     async def _claim(self) -> Job | None:
         asked = {

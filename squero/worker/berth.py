@@ -4,7 +4,7 @@ import asyncio
 
 from squero.worker.progress import Progress
 
-ERRANDS = 3
+ATTEMPTS = 3
 """Jobs in hand at most: one that waits, one that is rendered, one whose result goes out."""
 
 PATIENCE_SECONDS = 30.0
@@ -19,7 +19,7 @@ class Berth:
     """Who renders, who waits, and when another job may be fetched."""
 
     def __init__(self) -> None:
-        self._errands: set[Progress] = set()
+        self._attempts: set[Progress] = set()
         self._waiting: set[Progress] = set()
         self._lies: Progress | None = None
         self._changed = asyncio.Event()
@@ -35,7 +35,7 @@ class Berth:
 
     def come(self, progress: Progress) -> None:
         """A job is in hand, and will want the berth."""
-        self._errands.add(progress)
+        self._attempts.add(progress)
         self._waiting.add(progress)
 
     async def enter(self, progress: Progress) -> None:
@@ -67,13 +67,13 @@ class Berth:
 
     def go(self, progress: Progress) -> None:
         """The job is out of hand."""
-        self._errands.discard(progress)
+        self._attempts.discard(progress)
         self._waiting.discard(progress)
         self.leave(progress)
         self.look()
 
     def _is_vacant(self) -> bool:
-        if self._waiting or len(self._errands) >= ERRANDS:
+        if self._waiting or len(self._attempts) >= ATTEMPTS:
             return False
         return self._lies is None or self._lies.ends_soon
 

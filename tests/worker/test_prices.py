@@ -55,7 +55,7 @@ def server() -> Server:
 
 @pytest.fixture
 async def prices(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "engines" / "plugin"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines" / "plugin"))
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
     transport = httpx.MockTransport(server)
     async with Http("http://127.0.0.1:1", "token", backoff=QUICK, transport=transport) as http:

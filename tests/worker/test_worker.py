@@ -13,8 +13,8 @@ import structlog
 from squero import worker as module
 from squero.client import Backoff, Http
 from squero.engines.machine import Machine
-from squero.worker import TokenRefused, Worker, berth, errand, progress
-from squero.worker.errand import Errand
+from squero.worker import TokenRefused, Worker, attempt, berth, progress
+from squero.worker.attempt import Attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -121,15 +121,15 @@ def server() -> Yard:
 
 @pytest.fixture(autouse=True)
 def engines(server: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Errand.run
+    whole = Attempt.run
 
-    async def run(self: Errand) -> None:
+    async def run(self: Attempt) -> None:
         await whole(self)
         server.event("over").set()
 
-    monkeypatch.setattr(Errand, "run", run)
+    monkeypatch.setattr(Attempt, "run", run)
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines" / "plugin"))
-    monkeypatch.setattr(errand, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(attempt, "PROGRESS_SECONDS", 0.02)
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
 
 
@@ -221,7 +221,7 @@ class TestAhead:
     async def test_a_render_that_waited_begins_late(
         self, server: Yard, run: Run, monkeypatch: pytest.MonkeyPatch, waited: bool
     ) -> None:
-        monkeypatch.setattr(errand, "PROGRESS_SECONDS", 30.0)
+        monkeypatch.setattr(attempt, "PROGRESS_SECONDS", 30.0)
         monkeypatch.setattr(progress, "WAITED_SECONDS", 0.0 if waited else 30.0)
         server.prompt = "note"
         run()
@@ -280,7 +280,7 @@ class TestNote:
     async def test_is_reported_at_once_and_settled(
         self, server: Yard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(errand, "PROGRESS_SECONDS", 30.0)
+        monkeypatch.setattr(attempt, "PROGRESS_SECONDS", 30.0)
         server.prompt = "note"
         server.gates["result"] = asyncio.Event()
         run()

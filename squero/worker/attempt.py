@@ -28,7 +28,7 @@ SETTLED = 400
 """The answer to a result that is not what was ordered: the server has counted the strike."""
 
 
-class Errand:
+class Attempt:
     """A job in hand: fetched while another is rendered, delivered while the next one is."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Errand:
         log.info("claimed", model=job.model, **job.words)
         reports = asyncio.create_task(self._report())
         try:
-            await self._attempt()
+            await self._see_through()
             log.info("rendered", **job.words)
             self._troubles.succeeded()
             reports.cancel()  # the next would be told that the attempt is over
@@ -86,7 +86,7 @@ class Errand:
             self._berth.go(progress)
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _attempt(self) -> None:
+    async def _see_through(self) -> None:
         media = await self._fetch()
         job, progress, out = self._job, self._progress, self._folder / "result.mp4"
         shot = job.shot_of(media)
