@@ -44,7 +44,15 @@ class TestTx:
                 await tx.value(
                     "generations.renew",
                     **dict.fromkeys(
-                        ("queue_id", "attempt", "worker_id", "progress", "note", "lease_seconds")
+                        (
+                            "queue_id",
+                            "attempt",
+                            "worker_id",
+                            "progress",
+                            "note",
+                            "begins",
+                            "lease_seconds",
+                        )
                     ),
                 )
                 is None
