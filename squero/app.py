@@ -20,7 +20,6 @@ from squero.api.addresses import origin
 from squero.api.answers import refusal
 from squero.api.budget import Budget
 from squero.api.gate import API, WHO, meet
-from squero.api.head import names
 from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
@@ -62,7 +61,6 @@ from squero.store.listen import listen
 
 log = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 1.0
-QUOTE = f"{API}video/quote"
 _CALLS = (API, facade.FACADE)
 """Where customers call."""
 
@@ -163,14 +161,6 @@ class Application:
         finally:
             # It leads back to the scope, and the two would wait for the garbage collector.
             del scope[REPLY]
-
-    def is_prompt(self, scope: Scope) -> bool:
-        """Whether the call is answered without waiting for anything but its body: a quote is.
-
-        With a key, whose it is may have to be asked of the database first.
-        """
-        quote = scope["path"] == QUOTE and scope["method"] == "POST"
-        return quote and b"authorization" not in names(scope)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         failure: Exception | None = None

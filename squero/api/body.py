@@ -19,7 +19,6 @@ from squero.api.budget import Budget, Holder, Portion
 from squero.api.head import names
 from squero.api.house import House
 from squero.api.meaning import Place, understand
-from squero.api.prompt import taken_over
 from squero.api.scanner import STRUCTURE_LIMIT, Payload, Scanner, is_plain
 from squero.errors import InvalidRequest, Issue, PayloadTooLarge, UnsupportedContentType
 from squero.media.spool import DataUrl, Spool
@@ -286,7 +285,6 @@ async def _scan(
 
 
 async def _in_thread(call: Callable[..., None], *arguments: object) -> None:
-    await taken_over()
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = CapacityLimiter(SPOOL_THREADS)

@@ -1,7 +1,7 @@
 """Requests and their answers on a connection: uvicorn's protocol, with less to do for each."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -9,22 +9,16 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from squero.api import head, prompt
+from squero.api import head
 from squero.api.head import Header
-
-IsPrompt: TypeAlias = Callable[[Any], bool]
-"""An application's `is_prompt`: whether it answers this scope without waiting for more than the
-body."""
 
 
 class Exchanges(HttpToolsProtocol):
-    """Answers in one piece where it can, and without a task where the application says so."""
+    """Answers in one piece where it can."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: RequestResponseCycle | None = None
-        self._held: RequestResponseCycle | None = None
-        self._is_prompt: IsPrompt = getattr(self.app, "is_prompt", _never)
 
     def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """Writes all of the running request's answer at once; False: send it as ASGI has it.
@@ -59,40 +53,13 @@ class Exchanges(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
 
-    def answer_held(self) -> None:
-        """The body of the request that was held for it is there."""
-        if self._held is None:
-            return
-        cycle, self._held = self._held, None
-        rest = prompt.begin(cycle.run_asgi(self.app))
-        if rest is not None:
-            task = self.loop.create_task(rest)
-            task.add_done_callback(self.tasks.discard)
-            self.tasks.add(task)
-
-    def release_held(self) -> None:
-        """The body of the request that was held for it takes longer than this piece."""
-        if self._held is not None:
-            self._start(self._held, self.app)
-
     def answer_next(self) -> bool:
         """Start the request that waits for the last one's answer; whether there is one."""
         if self.pipeline:
-            # By a task, always: each would begin within the answer to the one before.
-            self._start(*self.pipeline.pop())
+            self._start_asgi_task(*self.pipeline.pop())
             return True
         return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if app is self.app and self._is_prompt(cycle.scope):
-            self._running = self._held = cycle
-        else:
-            self._start(cycle, app)
-
-    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running, self._held = cycle, None
+        self._running = cycle
         super()._start_asgi_task(cycle, app)
-
-
-def _never(scope: Any) -> bool:
-    return False

@@ -118,7 +118,6 @@ class Protocol(Exchanges):
         while data and not (self._lingering or self.transport.is_closing()):
             piece, data = data[:step], data[step:]
             self._feed(piece)
-            self.release_held()
             if self._in_body or self._in_head() or self._answered():
                 self._follow(len(piece))
 
@@ -150,7 +149,6 @@ class Protocol(Exchanges):
         if self._closes:
             self.cycle.keep_alive = False
         super().on_message_complete()
-        self.answer_held()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -261,11 +259,7 @@ class Protocol(Exchanges):
             self._refuse(TIMED_OUT)
         elif self._in_body and not answered:
             self._alarm.wait(self.body_seconds)
-        elif not self._in_body and self._in_head() and (self._idle or self._alarm.deadline is None):
-            # An answer that was there at once made it idle, with this head in the same piece.
-            self._idle = False
-            self._alarm.wait(self.head_seconds)
-        elif not self._in_body and answered and self._alarm.deadline is None:
+        elif not self._in_body and (self._in_head() or answered) and self._alarm.deadline is None:
             self._alarm.wait(self.head_seconds)
 
     def _refuse(self, refusal: Refusal) -> None:

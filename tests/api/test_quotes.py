@@ -77,7 +77,6 @@ class TestOverHttp:
         assert (await client.post(URL, content=asked, headers=packed)).status_code == 415
 
     async def test_that_brings_media_is_answered(self, client):
-        """What decodes it needs a task, which a call that begins without one then becomes."""
         answer = await client.post(URL, json=ASKED | {"image_url": "data:image/png;base64,AAAA"})
         assert answer.json() == {"quote": 0.1}
 
