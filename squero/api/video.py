@@ -14,7 +14,6 @@ from squero.api.gate import count_model
 from squero.api.head import Header, names
 from squero.api.house import House
 from squero.api.presence import while_there
-from squero.api.prompt import taken_over
 from squero.api.quotes import Quote
 from squero.api.reply import REPLY
 from squero.domain import generation
@@ -47,8 +46,6 @@ async def quote(house: House, request: Request) -> Response:
     named = _name_model(house, request, asked.model)
     model = house.yard.catalog.models.get(asked.model)
     stays = model is None or model.upstream_price is None
-    if not stays:
-        await taken_over()
     quoted = answer(QuoteVideoAnswer(quote=usd_number(await _price(house, asked))))
     if short is not None and stays:
         house.quotes.keep(short, Quote(quoted, named))
