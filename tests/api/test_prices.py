@@ -92,6 +92,15 @@ async def test_from_report_to_charge(wanted, hand, http, customer, picture, hous
         assert await found.fetchall() == [(77_005,)]
 
 
+async def test_a_quote_follows_the_price(wanted, hand, http):
+    [model] = await wanted()
+    for micros, quoted in [(50_000, 0.055), (100_000, 0.11)]:
+        report = priced(model, micros, micros, micros)
+        assert (await hand.call("POST", "/prices", json=report)).status_code == 204
+        answer = await http.post("/api/v1/video/quote", json=ASKED)
+        assert answer.json() == {"quote": quoted}
+
+
 @pytest.mark.parametrize("lane", ["other"])
 async def test_of_another_lane(wanted, open_hand, lane):
     [model] = await wanted()
