@@ -340,9 +340,12 @@ class TestBatches:
     ) -> None:
         settled = []
         settle = Scanner.settle
-        monkeypatch.setattr(
-            Scanner, "settle", lambda self, spool: (settled.append(1), settle(self, spool))[1]
-        )
+
+        def noting(self: Scanner, spool: Spool) -> None:
+            settled.append(self)
+            settle(self, spool)
+
+        monkeypatch.setattr(Scanner, "settle", noting)
         body = json.dumps({"image_url": data_url(os.urandom(size))}).encode()
         headers = {**HEADERS, b"content-length": b"%d" % len(body)} if declares else HEADERS
         receive = receiving(chunked(body))
