@@ -333,7 +333,7 @@ class TestReleaseOwn:
             await tx.run("generations.lock_lane", lane="default")
             releasing = asyncio.create_task(attempt.release_own(yard, play.server))
             await waits_for_a_lock(play)
-            terms = {"lane": "default", "warm": [], "lease_seconds": 6}
+            terms = {"lane": "default", "warm": [], "models": None, "lease_seconds": 6}
             await tx.run("generations.claim", worker_id=mine.worker_id, **terms)
         assert await releasing == 1
         assert (await play.row(queue_id))["state"] == "queued"
