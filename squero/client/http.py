@@ -4,6 +4,7 @@ The core of the Python client and of a worker's calls.
 """
 
 import ipaddress
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -234,11 +235,10 @@ async def _body(
     if not isinstance(content, Path):
         yield content, {}
         return
-    # Opened here and not in a thread: a task that is cancelled meanwhile would lose the file.
-    async with anyio.wrap_file(content.open("rb")) as file:
-        size = await file.seek(0, 2)
-        await file.seek(0)
-        yield _chunks(file), {"content-length": str(size)}
+    # Opened and closed here and not in threads: a task that is cancelled meanwhile would lose it.
+    with content.open("rb") as raw:
+        size = os.fstat(raw.fileno()).st_size
+        yield _chunks(anyio.wrap_file(raw)), {"content-length": str(size)}
 
 
 async def _chunks(file: anyio.AsyncFile[bytes]) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from squero.engines import reference
@@ -48,6 +48,10 @@ PRICE_SECONDS = 20.0
 FAILURES: Mapping[str, type[RenderError]] = {
     kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
 }
+
+
+class Interrupted(Exception):
+    """The child ended while it was at another render too, and that one may be to blame."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Host:
         self._stopping = False
         self._resting: set[int] = set()
         self._doomed = False
+        self._starting = asyncio.Lock()
+        self._step_seconds = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -121,7 +127,7 @@ class Host:
         """Render to `out` and give the time and the memory it took.
 
         Raises BadInput, OutOfMemory, UpstreamFailed, Crashed, DeadlineExceeded, or Stopped after a
-        `stop`.
+        `stop`; Interrupted when the child ended for another render's sake.
         """
         async with self._turn() as number:
             self._confidences.keep(shot.prompt, shot.negative_prompt)
@@ -130,27 +136,37 @@ class Host:
             box = self._box = child.open(number)
             async with limit.kept():
                 self._rendering = True
+                child.renders.add(number)
                 shot = dataclasses.replace(shot, media=dict(shot.media), types=dict(shot.types))
                 child.send(Render(number, shot, out))
-                ended = await _followed(box, listener)
+                with _judged(child, number):
+                    ended = await _followed(box, listener)
                 self._rendering = False
+                self._step_seconds = box.step_seconds
             if not isinstance(ended, Drawn):
+                child.renders.discard(number)
                 child.close(number)
                 return _done(ended)
         async with self._rest(child, number), limit.kept():
             listener.drawn()
-            return _done(await _followed(box, listener))
+            with _judged(child, number):
+                return _done(await _followed(box, listener))
 
     async def settle(self, note: str) -> None:
         """Have the engine let go of what the job of this note left elsewhere, as well as it can.
 
         It does so beside a render, if there is one. Raises Crashed and DeadlineExceeded.
         """
-        if self._busy and self._child is not None:
-            await self._let_go(self._child, note)
-            return
-        async with self._turn():
-            await self._let_go(await self._warm(), note)
+        child = await self._alive()
+        number = next(self._numbers)
+        box = child.open(number)
+        child.send(Settle(number, note))
+        try:
+            async with Limit(SETTLE_SECONDS).kept():
+                if await box.report() != Settled(number):
+                    raise Crashed(PROTOCOL)
+        finally:
+            child.leave(number)
 
     async def price(self, shot: Shot) -> int | None:
         """What rendering such a shot costs elsewhere, in micros; None where that is not told.
@@ -202,6 +218,7 @@ class Host:
             if self._rendering or not isinstance(error, BadInput | UpstreamFailed | Stopped):
                 await self._discard()
             elif self._child is not None:
+                self._child.renders.discard(number)
                 self._child.leave(number)
             if isinstance(error, RenderError):
                 self._heed()
@@ -216,46 +233,53 @@ class Host:
         try:
             yield
         except DeadlineExceeded:
+            child.blamed = number
             if self._child is child:
                 await self._discard()
             raise
         finally:
             child.leave(number)
+            child.renders.discard(number)
             self._resting.discard(number)
             if self._doomed:
                 self._end(self._current)
 
     async def _warm(self) -> Process:
-        if self._child and not self._child.is_alive:
-            await self._discard()
-        if self._child is None:
-            remote = "upstreams" in self._load.options
-            environ = environment(self._scratch, upstreams=remote, gpus=self._gpus)
-            self._child = await Process.start(
-                self._scratch, self._confidences, environ, self._most_bytes
-            )
-            box = self._child.open(LOADING)
-            self._child.send(self._load)
+        child = await self._alive()
+        self._heed()
+        return child
+
+    async def _alive(self) -> Process:
+        """The child with its engine loaded; whoever comes while it loads waits for it too."""
+        async with self._starting:
+            if self._child and not self._child.is_alive:
+                await self._discard()
+            if self._child is None:
+                await self._start()
+            assert self._child is not None
+            return self._child
+
+    async def _start(self) -> None:
+        remote = "upstreams" in self._load.options
+        environ = environment(self._scratch, upstreams=remote, gpus=self._gpus)
+        child = self._child = await Process.start(
+            self._scratch, self._confidences, environ, self._most_bytes
+        )
+        box = child.open(LOADING)
+        child.send(self._load)
+        try:
             async with Limit(self._load_seconds).kept():
                 await _loaded(box)
-            self._child.close(LOADING)
-        self._heed()
-        return self._child
-
-    async def _let_go(self, child: Process, note: str) -> None:
-        number = next(self._numbers)
-        box = child.open(number)
-        child.send(Settle(number, note))
-        try:
-            async with Limit(SETTLE_SECONDS).kept():
-                if await box.report() != Settled(number):
-                    raise Crashed(PROTOCOL)
-        finally:
-            child.leave(number)
+        except BaseException:
+            await self._discard()
+            raise
+        child.close(LOADING)
 
     def _grace(self) -> float:
         """One of its steps, as far as those are known and short enough to be waited for."""
-        step = self._box.step_seconds if self._box is not None else 0.0
+        step = self._step_seconds
+        if self._box is not None:
+            step = max(step, self._box.step_seconds, self._box.silence_seconds)
         return max(self._grace_seconds, min(STEP_SHARE * step, LONGEST_GRACE_SECONDS))
 
     def _heed(self) -> None:
@@ -289,6 +313,17 @@ class Limit:
                 yield
         except TimeoutError:
             raise DeadlineExceeded(f"Not done after {self._seconds:g} s") from None
+
+
+@contextlib.contextmanager
+def _judged(child: Process, number: int) -> Iterator[None]:
+    """Raises Interrupted in place of Crashed where another render may be to blame."""
+    try:
+        yield
+    except Crashed:
+        if child.is_blameless(number):
+            raise Interrupted from None
+        raise
 
 
 async def _loaded(box: Box) -> None:

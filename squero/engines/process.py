@@ -58,6 +58,11 @@ class Box:
         self.step_seconds = 0.0
         """The longest time between two reports so far."""
 
+    @property
+    def silence_seconds(self) -> float:
+        """The time since the last report."""
+        return time.monotonic() - self._came_at
+
     def put(self, report: Report | End) -> None:
         """Add a report, or why there will be none any more."""
         came_at, self._came_at = self._came_at, time.monotonic()
@@ -87,6 +92,11 @@ class Process:
         self._boxes: dict[int, Box] = {}
         self._left: set[int] = set()
         self._end: End | None = None
+        self._together = False
+        self.renders: set[int] = set()
+        """The numbers of the renders that it is at: the one that is drawn, and what rests."""
+        self.blamed: int | None = None
+        """The render for whose sake it is killed."""
         self._tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._read())}
 
     @classmethod
@@ -127,6 +137,12 @@ class Process:
     def is_alive(self) -> bool:
         """Whether its end has not been seen yet."""
         return self._process.returncode is None and self._end is None
+
+    def is_blameless(self, number: int) -> bool:
+        """Whether it ended under this render for another's sake, or perhaps so."""
+        if self.blamed is not None:
+            return self.blamed != number
+        return self._together
 
     def send(self, command: Command) -> None:
         """Send a command; a child that is gone is noticed by the next report."""
@@ -188,6 +204,7 @@ class Process:
                 await asyncio.sleep(0)  # whoever listens keeps up with a child that says much
         except (Crashed, OutOfMemory) as end:
             self._end = end
+            self._together = len(self.renders) > 1
             for box in self._boxes.values():
                 box.put(end)
 

@@ -17,11 +17,11 @@ import structlog
 from squero.client import ApiError, Backoff, ClientError, Http
 from squero.engines.machine import Machine, look
 from squero.engines.scratch import scratch
-from squero.worker.attempt import GONE, Attempt
+from squero.worker.attempt import Attempt
 from squero.worker.berth import Berth
 from squero.worker.job import Job
 from squero.worker.prices import Prices
-from squero.worker.troubles import Troubles
+from squero.worker.troubles import GONE, Troubles
 from squero.worker.warm import Warm
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Worker:
         """Claim and render for ever; raises TokenRefused."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._troubles.look()
+                await self._first_look()
                 tasks.create_task(self._troubles.keep_looking())
                 tasks.create_task(Prices(self._http, self._folder).run())
                 while True:
@@ -65,6 +65,14 @@ class Worker:
             raise several.exceptions[0] from None
         finally:
             await self._warm.aclose()
+
+    async def _first_look(self) -> None:
+        """Until it is known what this machine can load, nothing is claimed."""
+        try:
+            while not await self._troubles.look():
+                await self._later("cannot tell its models")
+        except ApiError as refused:
+            raise TokenRefused(str(refused)) from None
 
     def _attempt(self, job: Job) -> Attempt:
         return Attempt(self._http, self._folder, self._berth, self._warm, self._troubles, job)
@@ -88,21 +96,25 @@ class Worker:
         except ApiError as refused:
             if refused.status in GONE:
                 raise TokenRefused(str(refused)) from None
-            await self._later(refused)
+            await self._later(type(refused).__name__)
             return None
         except ClientError as lost:
-            await self._later(lost)
+            await self._later(type(lost).__name__)
             return None
         self._away = False
         if answer.status_code == 204:
             # A server that stops answers at once.
             await asyncio.sleep(max(0.0, asked_at + AGAIN_SECONDS - loop.time()))
             return None
-        return Job.read(answer.json())
+        try:
+            return Job.read(answer.json())
+        except (ValueError, LookupError, TypeError):
+            await self._later("an answer that is none of Squero's")
+            return None
 
-    async def _later(self, why: Exception) -> None:
+    async def _later(self, why: str) -> None:
         if not self._away:
-            log.warning("the server is away", error=type(why).__name__)
+            log.warning("the server is away", error=why)
         self._away = True
         await asyncio.sleep(AGAIN_SECONDS)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import structlog
 
 from squero.client import ApiError, ClientError, Http
-from squero.engines.host import Listener
+from squero.engines.child import place
+from squero.engines.host import Interrupted, Listener
 from squero.shot import BadInput, Crashed, DeadlineExceeded, OutOfMemory, RenderError, Stopped
 from squero.worker.berth import Berth, Elsewhere
 from squero.worker.job import Job
 from squero.worker.progress import Progress
-from squero.worker.troubles import Troubles
+from squero.worker.troubles import GONE, Troubles
 from squero.worker.warm import Loaded, Warm
 
 log = structlog.get_logger(__name__)
@@ -23,7 +24,6 @@ PROGRESS_SECONDS = 1.0
 FAREWELL_SECONDS = 5.0
 LIMIT_MESSAGE = 200
 STALE = (404, 409)
-GONE = (401, 403)
 SETTLED = 400
 """The answer to a result that is not what was ordered: the server has counted the strike."""
 
@@ -70,9 +70,16 @@ class Attempt:
         except Elsewhere as why:
             log.info("handed back", why=str(why), **job.words)
             await self._hand_back()
+        except Interrupted:
+            await self._begin_anew()
         except OSError as broken:
             log.error("the scratch folder failed", error=broken.strerror, **job.words)
             self._troubles.failed(job)
+            await self._fail(Crashed())
+        except Exception as error:
+            # Whatever it is, the other jobs in hand are not to suffer.
+            log.error("unexpected error", error=type(error).__name__, at=place(error), **job.words)
+            self._stop()
             await self._fail(Crashed())
         except asyncio.CancelledError:
             log.info("handed back", **job.words)
@@ -175,6 +182,16 @@ class Attempt:
         if isinstance(failed, OutOfMemory):
             self._let_go()
             await self._warm.clear()
+
+    async def _begin_anew(self) -> None:
+        """The engine's process ended, perhaps for another job's sake: once that is no strike."""
+        job = self._job
+        if self._troubles.first_interruption(job):
+            log.info("handed back", why="the engine's process ended under two jobs", **job.words)
+            await self._hand_back()
+        else:
+            log.warning("failed", kind=Crashed.kind, why="interrupted again", **job.words)
+            await self._fail(Crashed())
 
     async def _abandon(self, lost: ClientError) -> None:
         """Say so when it was the server that would not give an input or take the result."""

@@ -7,7 +7,9 @@ import time
 from squero.shot import Stopped
 
 AHEAD_SECONDS = 2.0
-"""A render that should be over by then is about to end."""
+AHEAD_SHARE = 0.05
+"""A render that should be over by then, or in a twentieth of what it took so far, is about to end:
+of a long one the steps are over, and the decoding tells nothing."""
 
 
 WAITED_SECONDS = 0.1
@@ -50,7 +52,8 @@ class Progress:
         if self._began_at is None or self.late or self.share <= 0:
             return False
         so_far = time.monotonic() - self._began_at
-        return so_far * (1 - self.share) / self.share <= AHEAD_SECONDS
+        left = so_far * (1 - self.share) / self.share
+        return left <= max(AHEAD_SECONDS, AHEAD_SHARE * so_far)
 
     def tell(self, share: float) -> None:
         """What the engine's child reports."""

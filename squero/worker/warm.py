@@ -1,7 +1,8 @@
 """The engines that are loaded: which stay, which leave, and on which GPUs they are.
 
-A model that comes after another takes its place, unless the entry of the other says `keep_warm` and
-there is room for both by what they declare to need; then the one least recently used leaves first.
+What declares its needs stays as long as there is room for all; then the least recently used leaves,
+and those that their entries keep warm leave last. What declares none takes the place of others, and
+they its, but for those that are kept warm.
 """
 
 import asyncio
@@ -15,6 +16,14 @@ from squero.engines.machine import GB, Gpu, Machine
 from squero.needs import Needs
 from squero.shot import Crashed
 from squero.worker.job import Job
+from squero.worker.troubles import DEFAULT
+
+UNTOLD = Needs()
+
+
+def _takes_place(engine: str, options: Mapping[str, Any]) -> bool:
+    """Whether it is one of those that may be large: others have upstreams, or draw by hand."""
+    return engine != DEFAULT and "upstreams" not in options
 
 
 @dataclass(eq=False, slots=True)
@@ -87,10 +96,10 @@ class Warm:
         self._loaded.clear()
 
     async def _bring(self, job: Job) -> Loaded:
-        for one in [one for one in self._loaded if not one.keep_warm or job.model in one.models]:
+        for one in [one for one in self._loaded if job.model in one.models]:
             await self._dismiss(one)
-        while self._loaded and not self._has_room(job.needs):
-            await self._dismiss(self._loaded[0])
+        if _takes_place(job.engine, job.options):
+            await self._make_room(job.needs)
         gpus = self._place(job.needs) or ()
         try:
             host = Host(
@@ -103,6 +112,16 @@ class Warm:
         except LookupError as unknown:
             raise Crashed(str(unknown)) from None
         return Loaded(job.engine, job.options, job.needs, host, gpus)
+
+    async def _make_room(self, needs: Needs) -> None:
+        """Where either does not say what it needs, there is no room for both."""
+        placed = [one for one in self._loaded if _takes_place(one.engine, one.options)]
+        for one in placed:
+            if not one.keep_warm and UNTOLD in (needs, one.needs):
+                await self._dismiss(one)
+        for one in sorted(placed, key=lambda one: one.keep_warm):
+            if one in self._loaded and not self._has_room(needs):
+                await self._dismiss(one)
 
     async def _dismiss(self, one: Loaded) -> None:
         """Once what it is about is done."""

@@ -312,7 +312,7 @@ class TestShot:
 
         with pytest.raises(Stopped):
             engine.render(SHOT, Path("/nowhere"), tell)
-        assert told == [0.0, pytest.approx(0.225)]
+        assert told == [0.0, pytest.approx(0.24)]
         assert differ(before, seen(engine)) == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from squero.confine import kernel_walls
-from squero.engines.host import Host, Listener
+from squero.engines.host import Host, Interrupted, Listener
 from squero.engines.messages import Done
 from squero.engines.process import environment
 from squero.shot import (
@@ -302,6 +302,31 @@ class TestRest:
         await render("succeed")
         assert host.pid != pid
 
+    @pytest.mark.parametrize("victim", ["the rest", "the next"])
+    async def test_who_is_to_blame_for_a_death_under_two_is_not_known(
+        self, host: Host, painting: Painting, shot_of: ShotOf, tmp_path: Path, victim: str
+    ) -> None:
+        rest = await painting.drawn()
+        pipe = tmp_path / "next"
+        os.mkfifo(pipe)
+        shot = shot_of(f"hold {pipe}" if victim == "the rest" else f"die_after {pipe}")
+        following = await when_it_renders(host, shot, tmp_path / "out.mp4")
+        if victim == "the rest":
+            painting.go_on("die")
+        else:
+            pipe.write_text("go")
+        ended = await asyncio.gather(rest, following, return_exceptions=True)
+        assert [type(one) for one in ended] == [Interrupted, Interrupted]
+
+    async def test_that_hangs_is_to_blame_and_not_the_next(
+        self, host: Host, painting: Painting, shot_of: ShotOf, tmp_path: Path
+    ) -> None:
+        await host.load()
+        rest = await painting.drawn(deadline_seconds=1.0)
+        following = await when_it_renders(host, shot_of("hang"), tmp_path / "out.mp4")
+        ended = await asyncio.gather(rest, following, return_exceptions=True)
+        assert [type(one) for one in ended] == [DeadlineExceeded, Interrupted]
+
     async def test_does_not_suffer_from_a_stop_of_the_next(
         self, host: Host, painting: Painting, shot_of: ShotOf, tmp_path: Path
     ) -> None:
@@ -354,6 +379,24 @@ class TestNote:
         host.stop()
         with pytest.raises(Stopped):
             await task
+
+    async def test_a_render_beside_a_settle(
+        self, host: Host, render: Rendering, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "settling")
+        await render("succeed")
+        settling = asyncio.create_task(host.settle("one"))
+        await asyncio.sleep(0)
+        await render("succeed")
+        assert not settling.done()
+        (tmp_path / "settling").write_text("go")
+        await settling
+
+    async def test_settle_and_render_share_a_fresh_child(
+        self, host: Host, render: Rendering, tmp_path: Path
+    ) -> None:
+        await asyncio.gather(host.settle("one"), render("succeed"))
+        assert (tmp_path / "out.mp4").read_text().split()[1] == "1"  # one child, loaded once
 
     async def test_settle_finds_a_fresh_child(self, host: Host, tmp_path: Path) -> None:
         await host.settle("one")
@@ -436,6 +479,18 @@ class TestStop:
         await asyncio.wait_for(strides.wait(), 30)
         pid = host.pid
         host.stop()  # a step takes thrice the fixture's grace
+        with pytest.raises(Stopped):
+            await task
+        await render("succeed")
+        assert host.pid == pid
+
+    async def test_remembers_how_long_a_step_took(
+        self, host: Host, shot_of: ShotOf, tmp_path: Path, render: Rendering
+    ) -> None:
+        await render("strides")
+        task = await when_it_renders(host, shot_of("stride"), tmp_path / "out.mp4")
+        pid = host.pid
+        host.stop()  # before its first step
         with pytest.raises(Stopped):
             await task
         await render("succeed")

@@ -70,6 +70,18 @@ class TestVacancy:
         berth.look()
         await waiting
 
+    async def test_when_the_steps_of_a_long_one_are_over(self, clock: Clock) -> None:
+        berth = Berth()
+        progress = come(berth)
+        await berth.enter(progress)
+        progress.begin()
+        clock.now = 230.0
+        progress.tell(0.94)
+        assert not await is_vacant(berth)
+        clock.now = 235.0
+        progress.tell(0.96)  # its decoding, of which nothing is told, comes next
+        assert await is_vacant(berth)
+
     async def test_no_more_than_can_be_delivered(self) -> None:
         berth = Berth()
         out = [come(berth) for _ in range(3)]

@@ -1,5 +1,6 @@
 """What a worker keeps away from, and for how long."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -63,8 +64,33 @@ class TestLook:
         away = httpx.MockTransport(lambda _: httpx.Response(503))
         async with Http("http://127.0.0.1:1", "token", transport=away) as http:
             troubles = Troubles(http)
-            await troubles.look()
+            assert not await troubles.look()
         assert troubles.told() == {}
+
+    async def test_once_may_be_a_hiccup(
+        self, troubles: Troubles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers = [{"able": "No GPU", "large": "No GPU"}, {}, {"able": "1"}, {"able": "2"}]
+        told = []
+
+        async def unloadable(*_: object, **__: object) -> dict[str, str]:
+            return answers[len(told)]
+
+        monkeypatch.setattr(module, "unloadable", unloadable)
+        for _ in answers:
+            await troubles.look()
+            told.append(troubles.told())
+        assert told == [{"large": "No GPU"}, {}, {}, {"able": "2"}]
+
+    async def test_fit_into_a_claim(
+        self, troubles: Troubles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            troubles, "_unloadable", {f"model-{number}": "why\n" * 100 for number in range(1000)}
+        )
+        told = json.dumps(troubles.told())
+        assert len(told) < 60_000
+        assert "\\n" not in told
 
 
 class TestFailures:

@@ -54,15 +54,37 @@ class TestStays:
         assert warm.models == ["guest", "one", "two"]
         assert await used(warm, ONE) is first
 
+    @pytest.mark.parametrize(
+        ("engine", "options"),
+        [("motion", {}), ("obedient", {"upstreams": []})],
+        ids=["motion", "far"],
+    )
+    async def test_beside_what_takes_no_place(
+        self, warm: Warm, engine: str, options: dict[str, object]
+    ) -> None:
+        first = await used(warm, GUEST)
+        light = dataclasses.replace(
+            GUEST, model="light", engine=engine, options=options, needs=Needs()
+        )
+        await used(warm, light)
+        assert await used(warm, GUEST) is first
+        assert warm.models == ["guest", "light"]
+
 
 class TestLeaves:
-    async def test_what_is_not_kept_warm(self, warm: Warm) -> None:
-        held = await used(warm, GUEST)
+    async def test_what_declares_nothing_and_is_not_kept_warm(self, warm: Warm) -> None:
+        held = await used(warm, dataclasses.replace(GUEST, needs=Needs()))
         await held.host.load()
         assert held.host.pid is not None
         await used(warm, ONE)
         assert warm.models == ["one"]
         assert held.host.pid is None
+
+    async def test_for_what_declares_nothing(self, warm: Warm) -> None:
+        await used(warm, GUEST)
+        await used(warm, TWO)
+        await used(warm, dataclasses.replace(ONE, needs=Needs()))
+        assert warm.models == ["one", "two"]
 
     async def test_the_least_recently_used_where_memory_is_short(self, warm: Warm) -> None:
         for job in (ONE, TWO, ONE):
@@ -70,8 +92,15 @@ class TestLeaves:
         await used(warm, dataclasses.replace(GUEST, needs=Needs(ram_gb=30)))
         assert warm.models == ["guest", "one"]
 
+    async def test_what_is_kept_warm_last(self, warm: Warm) -> None:
+        for job in (ONE, TWO, GUEST):
+            await used(warm, job)
+        other = dataclasses.replace(ONE, model="other", options={"mark": "other"})
+        await used(warm, other)
+        assert warm.models == ["one", "other", "two"]
+
     async def test_once_its_job_is_over(self, warm: Warm) -> None:
-        held = await warm.hold(GUEST)
+        held = await warm.hold(dataclasses.replace(GUEST, needs=Needs(ram_gb=60)))
         coming = asyncio.create_task(warm.hold(ONE))
         for _ in range(20):
             await asyncio.sleep(0)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import structlog
 
 from squero import worker as module
 from squero.client import Backoff, Http
+from squero.engines.host import Interrupted
 from squero.engines.machine import Machine
 from squero.worker import TokenRefused, Worker, attempt, berth, progress
 from squero.worker.attempt import Attempt
@@ -38,6 +40,8 @@ class Yard:
         self.inputs: dict[str, str] = {}
         self.models: list[object] = []
         self.jobs = 1
+        self.same = False
+        self.looks: list[httpx.Response] = []
         self.heard: list[tuple[str, bytes]] = []
         self.happened: dict[str, asyncio.Event] = {}
         self.gates: dict[str, asyncio.Event] = {}
@@ -54,7 +58,7 @@ class Yard:
     def claimed(self, attempt: int) -> httpx.Response:
         return answer(
             200,
-            queue_id=f"{QUEUE_ID[:-1]}{attempt - 2}",
+            queue_id=QUEUE_ID if self.same else f"{QUEUE_ID[:-1]}{attempt - 2}",
             attempt=attempt,
             model="fake",
             engine="obedient",
@@ -88,7 +92,7 @@ class Yard:
         if call in self.gates:
             await self.gates[call].wait()
         if call == "models":
-            return answer(200, models=self.models)
+            return self.looks.pop(0) if self.looks else answer(200, models=self.models)
         if call == "claim":
             return await self._claim()
         steps = self.answers[call]
@@ -258,6 +262,75 @@ class TestAhead:
         await asyncio.wait({task}, timeout=30)
         assert len(server.calls("hand-back")) == 2
         assert not server.calls("failure")
+
+    async def test_a_settle_keeps_no_job_waiting(
+        self, server: Yard, run: Run, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "settling")
+        server.jobs, server.prompt = 2, "note"
+        run()
+        async with asyncio.timeout(30):
+            while len(server.calls("result")) < 2:
+                server.event("result").clear()
+                await server.event("result").wait()
+        assert not server.event("over").is_set()
+        for _ in range(2):
+            await asyncio.to_thread((tmp_path / "settling").write_text, "go")
+
+
+class TestBreaks:
+    async def test_what_nobody_foresaw_ends_one_attempt_alone(
+        self, server: Yard, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = Attempt._fetch
+
+        async def fail(self: Attempt) -> Any:
+            if not server.calls("failure"):
+                raise KeyError("zanipolo")
+            return await whole(self)
+
+        monkeypatch.setattr(Attempt, "_fetch", fail)
+        server.jobs = 2
+        with structlog.testing.capture_logs() as logs:
+            run()
+            await seen(server, "result")
+        assert [json.loads(body)["kind"] for body in server.calls("failure")] == ["crash"]
+        assert "zanipolo" not in str(logs)
+
+    @pytest.mark.parametrize("claimed", [b"<html>", b"[]", b"{}"])
+    async def test_an_answer_that_is_none(self, server: Yard, run: Run, claimed: bytes) -> None:
+        server.jobs = 0
+        server.claims = [httpx.Response(200, content=claimed)]
+        task = run()
+        await seen(server, "claimed again")
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    async def test_nothing_is_claimed_before_the_models_are_known(
+        self, server: Yard, run: Run
+    ) -> None:
+        server.looks = [answer(503), httpx.Response(200, content=b"<html>")]
+        run()
+        await seen(server, "claim")
+        calls = [call for call, _ in server.heard if call in ("models", "claim")]
+        assert calls == ["models", "models", "models", "claim"]
+
+    async def test_a_token_that_is_refused_at_the_first_look(self, server: Yard, run: Run) -> None:
+        server.looks = [answer(401)]
+        with pytest.raises(TokenRefused):
+            await asyncio.wait_for(run(), 30)
+
+    async def test_a_second_interruption_is_a_failure(
+        self, server: Yard, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def interrupt(*_: object, **__: object) -> None:
+            raise Interrupted
+
+        monkeypatch.setattr("squero.engines.host.Host.render", interrupt)
+        server.jobs, server.same = 2, True
+        run()
+        await seen(server, "failure")
+        assert len(server.calls("hand-back")) == 1
 
 
 class TestOut:

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 from squero.engines import Tell
 
-DENOISING = 0.9
-"""The share of a render that its steps are; the rest is decoding and coding."""
+DENOISING = 0.96
+"""The share of a render that its steps are; decoding tells nothing, and coding is its rest."""
 
 
 class Steps:

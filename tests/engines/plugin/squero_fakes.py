@@ -46,6 +46,10 @@ class Obedient:
         # Until somebody writes into the pipe, whose path is in the prompt.
         Path(shot.prompt.split()[1]).read_text()
 
+    def die_after(self, shot: Shot, tell: Tell) -> None:
+        self.hold(shot, tell)
+        self.die(shot, tell)
+
     def paint(self, shot: Shot, tell: Tell) -> Rest:
         # The rest waits until somebody writes into the pipe, whose path is in the prompt.
         pipe = Path(shot.prompt.split()[1])
@@ -72,6 +76,11 @@ class Obedient:
         while True:
             tell(0.6)
             time.sleep(0.01)
+
+    def strides(self, shot: Shot, tell: Tell) -> None:
+        for share in (0.6, 0.7):
+            time.sleep(0.6)
+            tell(share)
 
     def stride(self, shot: Shot, tell: Tell) -> None:
         while True:
@@ -109,6 +118,8 @@ class Obedient:
     def settle(self, note: str) -> None:
         if "fail" in note:
             raise ValueError(note)
+        if Path("settling").exists():
+            Path("settling").read_text()  # a pipe: until somebody writes into it
         with Path("settled").open("a") as file:
             file.write(f"{note}\n")
 
