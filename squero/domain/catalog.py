@@ -131,7 +131,7 @@ class Model(BaseModel):
     needs: Needs = Needs()
     """What a machine must have to load it; workers of one that has not leave its jobs to others."""
     keep_warm: bool = False
-    """Whether it stays loaded when another is, as long as there is what both need."""
+    """Whether it is among the last to leave when memory is needed for another."""
     on_oom: Mapping[str, object] = {}
     """Options in place of those of the same name, once memory did not suffice for a job."""
 

@@ -162,7 +162,7 @@ class ClaimAnswer(BaseModel):
     deadline_seconds: int
     needs: NeedsAnswer
     keep_warm: bool
-    """Whether it stays loaded beside others, where there is room for them."""
+    """Whether it is among the last to leave when memory is needed for another."""
 
 
 class GoOnAnswer(BaseModel):
