@@ -11,6 +11,21 @@ ANY_ORIGIN = [
 """The headers of every answer of the API that let a page read it."""
 
 
+OURS = ("authorization", "content-type", "idempotency-key", "range")
+OPENAIS = (
+    "openai-organization",
+    "openai-project",
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            *("arch", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
+            *("poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
+        )
+    ),
+)
+"""What OpenAI's client sends besides."""
+
+
 def is_preflight(scope: Scope) -> bool:
     """Whether a browser asks what a page may do before it does it."""
     return scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope)
@@ -20,7 +35,7 @@ def preflight() -> Response:
     """The answer to that."""
     allowed = {
         "access-control-allow-methods": "GET, HEAD, POST, PATCH, DELETE",
-        "access-control-allow-headers": "authorization, content-type, idempotency-key, range",
+        "access-control-allow-headers": ", ".join((*OURS, *OPENAIS)),
         "access-control-max-age": "86400",
     }
     return Response(None, 204, allowed)
