@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from squero.engines.remote import relay, slots
+from squero.engines.remote import slots
 from squero.engines.remote.relay import Relay
 from squero.shot import Shot, UpstreamFailed
 
@@ -18,11 +18,6 @@ EngineAt = Callable[..., Relay]
 Open = Callable[..., Upstream]
 
 LOST = breaks_off(b"{}")
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "OUTAGE_SECONDS", 30.0)
 
 
 @pytest.fixture
