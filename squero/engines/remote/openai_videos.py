@@ -9,7 +9,7 @@ import httpx
 from squero.client import ApiError, ClientError, Http
 from squero.client.errors import json_object
 from squero.engines.remote.relay import Relay
-from squero.engines.remote.ticket import is_id
+from squero.engines.remote.ticket import Taken, is_id
 from squero.engines.remote.upstream import (
     REFUSAL,
     Away,
@@ -47,8 +47,8 @@ class OpenaiVideos:
     def __init__(self, strict: bool) -> None:
         self._strict = strict
 
-    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> str:
-        """The id of the new job, for the same key the same where the server heeds it."""
+    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> Taken:
+        """The new job, for the same key the same where the server heeds it."""
         form = httpx.Request("POST", "http://form", files=[*self._fields(at, shot), *_inputs(shot)])
         headers = {"content-type": form.headers["content-type"], "idempotency-key": key}
         try:
@@ -60,12 +60,12 @@ class OpenaiVideos:
         id = json_object(answer).get("id")  # noqa: A001
         if not is_id(id):
             raise Away("an answer without an id")
-        return str(id)
+        return Taken(str(id))
 
-    async def look(self, http: Http, at: Upstream, id: str) -> float | Ready:  # noqa: A002
+    async def look(self, http: Http, at: Upstream, job: Taken) -> float | Ready:
         """The status of the job, with its percentage."""
         try:
-            answer = await http.request("GET", f"/v1/videos/{id}", retry=False)
+            answer = await http.request("GET", f"/v1/videos/{job.id}", retry=False)
         except ClientError as error:
             raise _lost(error) from None
         body = json_object(answer)
@@ -79,17 +79,17 @@ class OpenaiVideos:
                 raise _verdict(body.get("error"))
         raise Away("a status that is none")
 
-    async def fetch(self, http: Http, at: Upstream, id: str, target: Path) -> None:  # noqa: A002
+    async def fetch(self, http: Http, at: Upstream, job: Taken, ready: Ready, target: Path) -> None:
         """The content, which goes on where it broke off."""
         try:
-            await http.download("GET", f"/v1/videos/{id}/content", target)
+            await http.download("GET", f"/v1/videos/{job.id}/content", target)
         except ClientError as error:
             raise _lost(error) from None
 
-    async def forget(self, http: Http, at: Upstream, id: str) -> None:  # noqa: A002
+    async def forget(self, http: Http, at: Upstream, job: Taken) -> None:
         """Delete it, whether it is done or not."""
         try:
-            await http.request("DELETE", f"/v1/videos/{id}")
+            await http.request("DELETE", f"/v1/videos/{job.id}")
         except ClientError as error:
             raise _lost(error) from None
 

@@ -1,7 +1,8 @@
 """The way of a shot through upstreams: given to one, followed there, fetched, and let go of.
 
-What an upstream was asked to do is noted as soon as it has answered, so whoever comes next goes on
-from there; and what is asked a second time bears the first time's key.
+Which upstream is offered the shot is noted before it is, and its job as soon as it has answered, so
+whoever comes next goes on from there; and what is asked a second time bears the first time's key.
+While an upstream may have taken the shot and has not said so, nobody else is offered it.
 """
 
 import asyncio
@@ -18,13 +19,14 @@ from squero.engines.remote import pace, slots, upstream
 from squero.engines.remote.fit import deliver
 from squero.engines.remote.pool import Pool
 from squero.engines.remote.survey import survey
-from squero.engines.remote.ticket import Ticket
+from squero.engines.remote.ticket import Taken, Ticket
 from squero.engines.remote.upstream import Away, Broke, Gone, Ready, Upstream
 from squero.shot import BadInput, Shot, UpstreamFailed
 
 HEED_SECONDS = 0.1
 OUTAGE_SECONDS = 300.0
-"""How long a shot waits for upstreams that are all away, or for word of its own."""
+"""How long a shot waits for upstreams that are all away, for word of its own, or for an answer that
+was lost."""
 TURNS = 3
 """How many jobs of one attempt may come to nothing."""
 FORGET_SECONDS = 10.0
@@ -36,16 +38,16 @@ Result = TypeVar("Result")
 class Dialect(Protocol):
     """What an upstream speaks. Every call raises Away; the last three raise Gone."""
 
-    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> str:
-        """Give it the shot, once for each key; its id. Raises BadInput when it refuses it."""
+    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> Taken:
+        """Give it the shot, once for each key. Raises BadInput when it refuses it."""
 
-    async def look(self, http: Http, at: Upstream, id: str) -> float | Ready:  # noqa: A002
+    async def look(self, http: Http, at: Upstream, job: Taken) -> float | Ready:
         """How far the job is; raises BadInput, and Broke when there will be no video."""
 
-    async def fetch(self, http: Http, at: Upstream, id: str, target: Path) -> None:  # noqa: A002
-        """Save the video; raises BrokenDownload."""
+    async def fetch(self, http: Http, at: Upstream, job: Taken, ready: Ready, target: Path) -> None:
+        """Save the video; raises BrokenDownload, and BadInput when it cannot be had."""
 
-    async def forget(self, http: Http, at: Upstream, id: str) -> None:  # noqa: A002
+    async def forget(self, http: Http, at: Upstream, job: Taken) -> None:
         """Have it delete what it keeps of the job."""
 
     async def serves(self, http: Http, at: Upstream) -> bool:
@@ -87,11 +89,11 @@ class Relay:
 async def forget(dialect: Dialect, pool: Pool, ticket: Ticket) -> None:
     """Have the ticket's upstream delete its copy; what it does not is left to its own expiry."""
     at = pool.find(ticket.upstream or "")
-    if at is None or ticket.id is None:
+    if at is None or ticket.job is None:
         return
     with suppress(Away, Gone, ClientError, TimeoutError):
         async with asyncio.timeout(FORGET_SECONDS), at.http(QUICK) as http:
-            await dialect.forget(http, at, ticket.id)
+            await dialect.forget(http, at, ticket.job)
 
 
 async def _heeding(work: Coroutine[Any, Any, Result], heed: Callable[[], None]) -> Result:
@@ -140,66 +142,83 @@ class Journey:
     async def _void(self) -> None:
         """This job gives no video: the upstream may drop it, and the next has another key."""
         await forget(self._dialect, self._pool, self._ticket)
-        self._ticket = self._ticket.void()
-        self._tell(self.share, self._ticket.note)
+        self._note(self._ticket.void())
+
+    def _note(self, ticket: Ticket) -> None:
+        if ticket != self._ticket:
+            self._ticket = ticket
+            self._tell(self.share, ticket.note)
 
     async def _place(self) -> tuple[Upstream, slots.Slot]:
         """Where the shot is rendered: where it already is, or at the first that takes it."""
-        at = self._pool.find(self._ticket.upstream or "")
-        if at is not None and self._ticket.id is not None:
-            return at, slots.take(at.url, at.model, at.limit) or slots.Slot(None)
         until = time.monotonic() + OUTAGE_SECONDS
+        at = self._pool.find(self._ticket.upstream or "")
+        if at is not None and self._ticket.job is not None:
+            return at, slots.take(at.url, at.model, at.limit) or slots.Slot(None)
+        if at is not None and await self._offer(at, slot := await self._room(at)):
+            return at, slot
         while True:
             able = self._pool.order(self._key)
             for at in able:
-                if (slot := await self._offer(at)) is not None:
-                    return at, slot
+                found = slots.take(at.url, at.model, at.limit)
+                if found is not None and await self._offer(at, found):
+                    return at, found
             if able:
                 until = max(until, time.monotonic() + pace.POLL_SECONDS)
             if time.monotonic() > until:
                 raise UpstreamFailed("All upstreams are away")
             await asyncio.sleep(pace.POLL_SECONDS)
 
-    async def _offer(self, at: Upstream) -> slots.Slot | None:
-        """A place at this upstream, if it has one and took the shot."""
-        slot, took = slots.take(at.url, at.model, at.limit), False
-        if slot is None:
-            return None
+    async def _room(self, at: Upstream) -> slots.Slot:
+        """A place at the upstream that may have the shot: one elsewhere would not do."""
+        while True:
+            if (slot := slots.take(at.url, at.model, at.limit)) is not None:
+                return slot
+            await asyncio.sleep(pace.POLL_SECONDS)
+
+    async def _offer(self, at: Upstream, slot: slots.Slot) -> bool:
+        """Whether this upstream took the shot; the place is given back if it did not."""
+        took = False
         try:
-            took = await self._start(at)
+            job = await self._start(at)
+            self._note(self._ticket.at(at.name if job else None, job))
+            (self._pool.praise if job else self._pool.leave_out)(at)
+            took = job is not None
         finally:
             if not took:
                 slot.release()
-        return slot if took else None
+        return took
 
-    async def _start(self, at: Upstream) -> bool:
-        """Whether this upstream took the shot."""
-        key = f"{self._key}-{self._ticket.turn}"
+    async def _start(self, at: Upstream) -> Taken | None:
+        """The job that this upstream made of the shot; None when it did not take it.
+
+        Once an answer was lost it may have, and no later word but the job's id says which.
+        """
+        key, lost = f"{self._key}-{self._ticket.turn}", self._ticket.upstream == at.name
+        self._note(self._ticket.at(at.name))
+        began = time.monotonic()
         async with at.http() as http:
-            for _ in range(2):
+            while True:
                 try:
-                    id = await self._dialect.start(http, at, self._shot, key)  # noqa: A001
+                    return await self._dialect.start(http, at, self._shot, key)
                 except Away as away:
-                    if away.asked:
-                        continue  # it may have taken it, and says so when it is asked again
-                    break
-                self._ticket = self._ticket.at(at.name, id)
-                self._tell(self.share, self._ticket.note)
-                self._pool.praise(at)
-                return True
-        self._pool.leave_out(at)
-        return False
+                    lost = lost or away.asked
+                passed_seconds = time.monotonic() - began
+                if not lost or passed_seconds > OUTAGE_SECONDS:
+                    return None
+                await asyncio.sleep(pace.pause_seconds(passed_seconds, http.heard))
 
     async def _follow(self, at: Upstream, source: Path) -> None:
         """Wait for the upstream's video and save it; raises Broke, Gone, BadInput."""
-        assert self._ticket.id is not None
+        job = self._ticket.job
+        assert job is not None
         began = heard = time.monotonic()
         async with at.http() as http:
             while True:
                 try:
-                    found = await self._dialect.look(http, at, self._ticket.id)
+                    found = await self._dialect.look(http, at, job)
                     if isinstance(found, Ready):
-                        await self._dialect.fetch(http, at, self._ticket.id, source)
+                        await self._dialect.fetch(http, at, job, found, source)
                         return
                     heard = time.monotonic()
                     self.share = max(self.share, min(found, 0.99))

@@ -3,6 +3,8 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,10 +93,15 @@ class Broke(Exception):
     """The upstream's job ended without a video that can be used."""
 
 
+@plain(frozen=True, slots=True)
 class Ready:
-    """The upstream's video can be had."""
+    """The upstream's video can be had: by its id, or at an address of its own."""
+
+    url: str | None = field(default=None, repr=False)
 
 
+GATEWAY_TIMEOUT = 504
+"""Said by what stands before the upstream, for an answer that was lost behind it."""
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 REFUSED = (400, 413, 422)
 REFUSAL = "The input was refused by the server that renders this model"
@@ -106,7 +113,8 @@ def away(error: ClientError) -> Away:
     if isinstance(error, Unreachable):
         cause = error.__cause__
         return Away(type(cause).__name__, asked=not isinstance(cause, UNSENT))
-    return Away(str(getattr(error, "status", type(error).__name__)))
+    status = getattr(error, "status", None)
+    return Away(str(status or type(error).__name__), asked=status == GATEWAY_TIMEOUT)
 
 
 def is_there(error: ClientError) -> bool:

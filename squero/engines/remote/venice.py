@@ -14,9 +14,10 @@ import httpx
 
 from squero.client import ApiError, ClientError, Http
 from squero.client.errors import api_error, is_settled, json_object
+from squero.engines.remote import elsewhere
 from squero.engines.remote.relay import Relay
 from squero.engines.remote.survey import survey
-from squero.engines.remote.ticket import is_id
+from squero.engines.remote.ticket import Taken, is_id
 from squero.engines.remote.upstream import (
     REFUSAL,
     REFUSED,
@@ -74,10 +75,13 @@ class Venice:
     def __init__(self) -> None:
         self._constraints: dict[Upstream, Constraints] = {}
 
-    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> str:
+    async def start(self, http: Http, at: Upstream, shot: Shot, key: str) -> Taken:
         """The queue_id, for the same key the same."""
         try:
             request = _request(at, shot, await self._taken(http, at))
+        except ClientError as error:
+            raise Away(f"no list: {away(error)}") from None
+        try:
             answer = await http.request(
                 "POST",
                 f"{API}/video/queue",
@@ -88,18 +92,19 @@ class Venice:
         except ClientError as error:
             self._constraints.pop(at, None)  # the list may have changed since we asked
             raise not_taken(error) from None
-        queue_id = json_object(answer).get("queue_id")
+        body = json_object(answer)
+        queue_id = body.get("queue_id")
         if not is_id(queue_id):
             raise Away("an answer without a queue_id")
-        return str(queue_id)
+        return Taken(str(queue_id), elsewhere.address(body, at))
 
-    async def look(self, http: Http, at: Upstream, id: str) -> float | Ready:  # noqa: A002
+    async def look(self, http: Http, at: Upstream, job: Taken) -> float | Ready:
         """How far it is by the upstream's own estimate."""
         try:
             answer = await http.request(
                 "POST",
                 f"{API}/video/retrieve",
-                json={"model": at.model, "queue_id": id},
+                json={"model": at.model, "queue_id": job.id},
                 retry=False,
                 stream=True,
                 refusal=_refusal,
@@ -108,29 +113,38 @@ class Venice:
             raise _lost(error) from None
         kind = answer.headers.get("content-type", "")
         if kind.startswith("application/json"):
-            return _share(json_object(answer))
+            body = json_object(answer)
+            if body.get("status") != "COMPLETED":
+                return _share(body)
+            if url := elsewhere.address(body, at) or job.url:
+                return Ready(url)
+            raise BadInput(elsewhere.OUT_OF_REACH)  # another job would be paid for as vainly
         await answer.aclose()
         if kind.startswith("video/"):
             return Ready()
         raise Away("neither JSON nor a video")
 
-    async def fetch(self, http: Http, at: Upstream, id: str, target: Path) -> None:  # noqa: A002
+    async def fetch(self, http: Http, at: Upstream, job: Taken, ready: Ready, target: Path) -> None:
         """The video, which goes on where it broke off."""
+        if ready.url is not None:
+            return await elsewhere.fetch(ready.url, target)
         try:
             await http.download(
                 "POST",
                 f"{API}/video/retrieve",
                 target,
-                json={"model": at.model, "queue_id": id},
+                json={"model": at.model, "queue_id": job.id},
                 refusal=_refusal,
             )
         except ClientError as error:
             raise _lost(error) from None
 
-    async def forget(self, http: Http, at: Upstream, id: str) -> None:  # noqa: A002
+    async def forget(self, http: Http, at: Upstream, job: Taken) -> None:
         """Have the media deleted; a job under way goes on, for this API has no cancel."""
+        if job.url is not None:
+            await elsewhere.forget(job.url)
         try:
-            named = {"model": at.model, "queue_id": id}
+            named = {"model": at.model, "queue_id": job.id}
             await http.request("POST", f"{API}/video/complete", json=named)
         except ClientError as error:
             raise _lost(error) from None
@@ -238,8 +252,6 @@ def _data_url(shot: Shot, role: str) -> str:
 
 
 def _share(body: Mapping[str, Any]) -> float:
-    if body.get("status") == "COMPLETED":
-        raise Broke  # a model whose video lies at an address that only the queue call tells
     average, elapsed = body.get("average_execution_time"), body.get("execution_duration")
     if isinstance(average, int | float) and isinstance(elapsed, int | float) and average > 0:
         return min(1.0, max(0.0, elapsed / average))

@@ -39,6 +39,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage that a test does not see the end of."""
+    monkeypatch.setattr(relay, "OUTAGE_SECONDS", 30.0)
+
+
+@pytest.fixture
 def open_upstream(dialect: str) -> Iterator[Callable[..., Upstream]]:
     """Opens an upstream: `open_upstream(polls=…)`."""
     with ExitStack() as opened:

@@ -64,6 +64,10 @@ class Upstream:
     """What it answers to a question for the price."""
     quoted: list[dict[str, Any]] = field(default_factory=list)
     offline: bool = False
+    tells: str = ""
+    """Which call tells the address of a video that lies at one: "create", "status", or "nobody"."""
+    address: str | None = None
+    """What is told in place of the true one."""
 
     @property
     def paid(self) -> int:
@@ -88,6 +92,11 @@ class Upstream:
         self.jobs[name] = fields | {"polls": 0}
         self.by_key[key] = name
         return name
+
+    def told(self, call: str, name: str) -> dict[str, str]:
+        """What this call says of where the video lies."""
+        address = self.address or f"{self.url}/files/{name}?sign=secret"
+        return {"download_url": address} if self.tells == call else {}
 
     def share(self, name: str) -> float:
         job = self.jobs[name]
@@ -186,7 +195,7 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
         name = upstream.take(request, fields)
         if late := upstream.meet("created", request):
             return late
-        return JSONResponse({"model": "wan", "queue_id": name})
+        return JSONResponse({"model": "wan", "queue_id": name} | upstream.told("create", name))
 
     async def retrieve(request: Request) -> Response:
         if found := upstream.meet("status", request):
@@ -198,6 +207,8 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
         if share < 1:
             times = {"average_execution_time": 1000, "execution_duration": int(share * 1000)}
             return JSONResponse({"status": "PROCESSING"} | times)
+        if upstream.tells:
+            return JSONResponse({"status": "COMPLETED"} | upstream.told("status", name))
         return Response(upstream.video, media_type="video/mp4")
 
     async def complete(request: Request) -> Response:
@@ -206,6 +217,13 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
         upstream.deleted.append(json.loads(await request.body())["queue_id"])
         return JSONResponse({"success": True})
 
+    async def file(request: Request) -> Response:
+        if found := upstream.meet(f"{request.method} file", request):
+            return found
+        if request.query_params.get("sign") != "secret":
+            return Response(status_code=404)
+        return Response(upstream.video, media_type="video/mp4")
+
     return Starlette(
         routes=[
             Route("/api/v1/models", models),
@@ -213,6 +231,7 @@ def venice(upstream: Upstream, constraints: dict[str, Any] | None = None) -> Sta
             Route("/api/v1/video/queue", queue, methods=["POST"]),
             Route("/api/v1/video/retrieve", retrieve, methods=["POST"]),
             Route("/api/v1/video/complete", complete, methods=["POST"]),
+            Route("/files/{name}", file, methods=["GET", "DELETE"]),
         ]
     )
 

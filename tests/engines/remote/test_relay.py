@@ -218,6 +218,7 @@ class TestFailures:
         assert (away.paid, other.paid) == (0, 1)
         assert first not in engine._pool.order("job-1") or other.paid
 
+    @pytest.mark.usefixtures("patient")
     def test_a_lost_answer_is_asked_for_again(
         self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
     ) -> None:
@@ -498,6 +499,7 @@ class TestEndless:
         engine_at(server).render(shot, out, told)
         assert server.calls["create"] == 2
 
+    @pytest.mark.usefixtures("patient")
     def test_that_drips(
         self, server: Upstream, engine_at: EngineAt, shot: Shot, out: Path, told: Told
     ) -> None:
