@@ -103,6 +103,17 @@ class Ended:
     memory_failures: int
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The job that a worker is to have that cannot render every one; without values, any job."""
+
+    account_id: UUID | None = None
+    seq: int | None = None
+
+
+ANY = Chosen()
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job is over: the word in its row, and the customer's sentence if there is one."""
@@ -301,17 +312,16 @@ async def _find(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Att
 async def _claim(
     yard: Yard, worker: Worker, warm: Sequence[str], able: Sequence[str] | None
 ) -> Claimed | None:
+    who = {"lane": worker.lane, "worker_id": worker.worker_id, "warm": list(warm)}
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)
-        return await tx.one(
-            Claimed,
-            "generations.claim",
-            lane=worker.lane,
-            worker_id=worker.worker_id,
-            warm=list(warm),
-            models=able,
-            lease_seconds=yard.settings.lease_seconds,
-        )
+        chosen: Chosen | None = ANY
+        if able is not None:
+            chosen = await tx.one(Chosen, "generations.choose", models=able, **who)
+        if chosen is None:
+            return None
+        terms = who | vars(chosen) | {"lease_seconds": yard.settings.lease_seconds}
+        return await tx.one(Claimed, "generations.claim", **terms)
 
 
 async def _interrupt(

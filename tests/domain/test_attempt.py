@@ -333,8 +333,8 @@ class TestReleaseOwn:
             await tx.run("generations.lock_lane", lane="default")
             releasing = asyncio.create_task(attempt.release_own(yard, play.server))
             await waits_for_a_lock(play)
-            terms = {"lane": "default", "warm": [], "models": None, "lease_seconds": 6}
-            await tx.run("generations.claim", worker_id=mine.worker_id, **terms)
+            terms = {"lane": "default", "warm": [], "account_id": None, "seq": None}
+            await tx.run("generations.claim", worker_id=mine.worker_id, lease_seconds=6, **terms)
         assert await releasing == 1
         assert (await play.row(queue_id))["state"] == "queued"
         assert await play.claim(mine) is None

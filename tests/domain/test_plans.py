@@ -93,9 +93,20 @@ def claim_of(worker):
     return {
         "lane": "default",
         "warm": "{motion-text-to-video,none}",
-        "models": None,
+        "account_id": None,
+        "seq": None,
         "worker_id": str(worker.worker_id),
         "lease_seconds": 6,
+    }
+
+
+def choice_of(worker, *models):
+    """What a worker asks first that can render these alone."""
+    return {
+        "lane": "default",
+        "warm": "{motion-text-to-video,none}",
+        "models": "{%s,none}" % ",".join(models),
+        "worker_id": str(worker.worker_id),
     }
 
 
@@ -105,7 +116,8 @@ async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
     claim = claim_of(worker)
     cases = [
         ("generations.claim", claim),
-        ("generations.claim", claim | {"models": "{motion-text-to-video,none}"}),
+        ("generations.claim", claim | {"account_id": str(row["account_id"]), "seq": row["seq"]}),
+        ("generations.choose", choice_of(worker, TEXT.model)),
         ("generations.poll", polled),
         ("generations.lost", {}),
         ("generations.timing", {"model": "m", "resolution": "480p", "frames": 120}),
@@ -124,14 +136,14 @@ async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
 
 async def test_no_queue_of_others_work_is_read_through(crowded, play, worker, database_url, sql):
     """A hundred accounts that wait for what the worker cannot render, with one job that it can."""
-    claim = claim_of(worker) | {"models": "{%s,none}" % OTHER}
+    choice = choice_of(worker, OTHER)
     gone = {"models": "{motion-text-to-video}"}
     last = "SELECT queue_id FROM generations ORDER BY account_id DESC, seq DESC LIMIT 1"
     [row] = await sql(last)
     for model in (TEXT.model, OTHER):
         await sql("UPDATE generations SET model = %s WHERE queue_id = %s", model, row["queue_id"])
         for generic in (True, False):
-            for name, values in (("generations.claim", claim), ("generations.gone", gone)):
+            for name, values in (("generations.choose", choice), ("generations.gone", gone)):
                 plan = await explained(database_url, name, generic, values)
                 read = pages(plan) / 101
                 assert read < MOST_PAGES_OF_AN_ACCOUNT, (name, model, generic, read)

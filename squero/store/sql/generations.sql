@@ -195,13 +195,51 @@ FROM unnest(%(lanes)s::text[], %(jobs)s::integer[]) AS news (lane, jobs);
 -- Claims of a lane go one after another, so that each sees the virtual time the last one charged.
 SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
 
--- name: claim
--- The waiting account with the least virtual time; its oldest job, of a warm model if it has one.
--- A worker that cannot render every model names those that it can. What failed at its hands a
--- minute ago is for another worker, where there is one that can. Of an account's queue the oldest
--- job of one model after the other is looked up, never job after job. A model is looked up as a
--- range of one: where the statistics know but one model, `=` reads the queue.
+-- name: choose
+-- For a worker that cannot render every model and names those that it can: what `claim` then takes.
+-- Of an account's queue the oldest job of one model after the other is looked up, and never job
+-- after job of models that are others'.
 WITH RECURSIVE shunned AS MATERIALIZED (
+    SELECT queue_id FROM generations g
+    WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
+      AND progress_at > squero_now() - interval '60 s'
+      AND EXISTS (SELECT FROM workers w
+                  WHERE w.lane = %(lane)s AND w.id <> %(worker_id)s AND w.revoked_at IS NULL
+                    AND w.last_seen_at > squero_now() - interval '60 s'
+                    AND NOT w.troubles ? g.model)
+), share AS (
+    SELECT account_id FROM shares s
+    WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap) AND EXISTS (
+        WITH RECURSIVE next AS (
+            SELECT '' AS model
+            UNION ALL
+            SELECT found.model FROM next CROSS JOIN LATERAL (
+                SELECT model FROM generations g
+                WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.model > next.model
+                  AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
+                ORDER BY g.model, seq LIMIT 1) AS found)
+        SELECT FROM next WHERE model = ANY (%(models)s::text[]))
+    ORDER BY virtual_us, account_id
+    LIMIT 1
+), oldest AS (
+    SELECT account_id, '' AS model, NULL::bigint AS seq FROM share
+    UNION ALL
+    SELECT account_id, found.* FROM oldest CROSS JOIN LATERAL (
+        SELECT model, seq FROM generations g
+        WHERE g.lane = %(lane)s AND g.account_id = oldest.account_id AND g.model > oldest.model
+          AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
+        ORDER BY g.model, seq LIMIT 1) AS found
+)
+SELECT account_id, coalesce(min(seq) FILTER (WHERE model = ANY (%(warm)s::text[])), min(seq)) AS seq
+FROM oldest WHERE model = ANY (%(models)s::text[])
+GROUP BY account_id;
+
+-- name: claim
+-- The waiting account with the least virtual time; its oldest job, of a warm model if it has one;
+-- or the job that was chosen. What failed at the worker's hands a minute ago is for another worker,
+-- where there is one that can. A model is looked up as a range of one: where the statistics know
+-- but one, `=` reads the whole queue.
+WITH shunned AS MATERIALIZED (
     SELECT queue_id FROM generations g
     WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
       AND progress_at > squero_now() - interval '60 s'
@@ -213,23 +251,11 @@ WITH RECURSIVE shunned AS MATERIALIZED (
     SELECT account_id, virtual_us FROM shares s
     WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
       AND EXISTS (SELECT FROM workers WHERE id = %(worker_id)s AND revoked_at IS NULL)
-      AND CASE
-          WHEN %(models)s::text[] IS NOT NULL THEN EXISTS (
-              WITH RECURSIVE next AS (
-                  SELECT '' AS model
-                  UNION ALL
-                  SELECT found.model FROM next CROSS JOIN LATERAL (
-                      SELECT model FROM generations g
-                      WHERE g.lane = %(lane)s AND g.account_id = s.account_id
-                        AND g.model > next.model AND g.state = 'queued'
-                        AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
-                      ORDER BY g.model, seq LIMIT 1) AS found)
-              SELECT FROM next WHERE model = ANY (%(models)s::text[]))
-          WHEN EXISTS (SELECT FROM shunned) THEN EXISTS (
-              SELECT FROM generations g
-              WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.state = 'queued'
-                AND g.queue_id NOT IN (SELECT queue_id FROM shunned))
-          ELSE true END
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+      AND (NOT EXISTS (SELECT FROM shunned) OR EXISTS (
+           SELECT FROM generations g
+           WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.state = 'queued'
+             AND g.queue_id NOT IN (SELECT queue_id FROM shunned)))
     ORDER BY virtual_us, account_id
     LIMIT 1
     FOR UPDATE
@@ -243,26 +269,13 @@ WITH RECURSIVE shunned AS MATERIALIZED (
           AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
         ORDER BY g.model, seq LIMIT 1
     ) oldest
-    WHERE %(models)s::text[] IS NULL OR model.model = ANY (%(models)s::text[])
     ORDER BY oldest.seq LIMIT 1
-), oldest AS (
-    SELECT account_id, '' AS model, NULL::bigint AS seq FROM share
-    WHERE %(models)s::text[] IS NOT NULL
-    UNION ALL
-    SELECT account_id, found.* FROM oldest CROSS JOIN LATERAL (
-        SELECT model, seq FROM generations g
-        WHERE g.lane = %(lane)s AND g.account_id = oldest.account_id
-          AND g.model > oldest.model AND g.state = 'queued'
-          AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
-        ORDER BY g.model, seq LIMIT 1) AS found
-), able AS (
-    SELECT min(seq) AS seq FROM oldest WHERE model = ANY (%(models)s::text[])
 ), job AS (
     SELECT queue_id, account_id, estimate_us
     FROM generations
     WHERE lane = %(lane)s AND account_id = (SELECT account_id FROM share) AND state = 'queued'
-      AND seq >= coalesce((SELECT seq FROM warm), (SELECT seq FROM able), 0)
-      AND (%(models)s::text[] IS NULL OR model = ANY (%(models)s::text[]))
+      AND seq >= coalesce(%(seq)s::bigint, (SELECT seq FROM warm), 0)
+      AND (%(seq)s::bigint IS NULL OR seq = %(seq)s)
       AND queue_id NOT IN (SELECT queue_id FROM shunned)
     ORDER BY seq
     LIMIT 1
