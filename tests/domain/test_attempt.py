@@ -348,9 +348,7 @@ class TestDropGone:
         await sql("UPDATE generations SET model = 'gone' WHERE queue_id = %s", queue_id)
         return queue_id
 
-    async def test_ends_what_waits_for_a_model_that_is_gone(
-        self, yard, play, tenant, worker, gone
-    ):
+    async def test_ends_what_waits_for_a_model_that_is_gone(self, yard, play, tenant, worker, gone):
         stays = await play.queue(tenant)
         assert await attempt.drop_gone(yard) == 1
         row = await play.row(gone)

@@ -100,12 +100,12 @@ def claim_of(worker):
     }
 
 
-def choice_of(worker, *models):
-    """What a worker asks first that can render these alone."""
+def choice_of(worker, model):
+    """What a worker asks first that can render this model alone."""
     return {
         "lane": "default",
         "warm": "{motion-text-to-video,none}",
-        "models": "{%s,none}" % ",".join(models),
+        "models": f"{{{model},none}}",
         "worker_id": str(worker.worker_id),
     }
 

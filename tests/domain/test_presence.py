@@ -50,7 +50,9 @@ class TestTroubles:
         assert [one.queue_id for one in claimed] == queue_ids
         assert await play.claim(worker, troubles=[TEXT.model]) is None
 
-    async def test_a_model_that_is_now_of_another_lane(self, yard, play, tenant, worker, monkeypatch):
+    async def test_a_model_that_is_now_of_another_lane(
+        self, yard, play, tenant, worker, monkeypatch
+    ):
         queue_id = await play.queue(tenant)
         moved = yard.catalog.find(TEXT.model).model_copy(update={"lane": "other"})
         monkeypatch.setitem(yard.catalog.models, TEXT.model, moved)

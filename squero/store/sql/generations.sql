@@ -237,8 +237,7 @@ GROUP BY account_id;
 -- name: claim
 -- The waiting account with the least virtual time; its oldest job, of a warm model if it has one;
 -- or the job that was chosen. What failed at the worker's hands a minute ago is for another worker,
--- where there is one that can. A model is looked up as a range of one: where the statistics know
--- but one, `=` reads the whole queue.
+-- where there is one that can.
 WITH shunned AS MATERIALIZED (
     SELECT queue_id FROM generations g
     WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
@@ -264,10 +263,9 @@ WITH shunned AS MATERIALIZED (
     FROM share, unnest(%(warm)s::text[]) AS model
     CROSS JOIN LATERAL (
         SELECT seq FROM generations g
-        WHERE g.lane = %(lane)s AND g.account_id = share.account_id
-          AND g.model >= model.model AND g.model <= model.model
+        WHERE g.lane = %(lane)s AND g.account_id = share.account_id AND g.model = model.model
           AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
-        ORDER BY g.model, seq LIMIT 1
+        ORDER BY seq LIMIT 1
     ) oldest
     ORDER BY oldest.seq LIMIT 1
 ), job AS (
@@ -410,7 +408,8 @@ ORDER BY created_at LIMIT 1000;
 
 -- name: gone
 -- Jobs that wait for a model that is none of these. Only the models of each queue are read, one
--- after the other, and then the jobs of those that are gone.
+-- after the other, and then the jobs of those that are gone: as a range of one model, for where the
+-- statistics know but one, `=` reads the whole queue.
 WITH RECURSIVE waiting AS (
     SELECT lane, account_id, '' AS model FROM shares WHERE queued > 0
     UNION ALL
