@@ -64,7 +64,8 @@ audio_configurable = false
 
 
 # CogVideoX's tiny model reads no more than 16 tokens.
-WANTED = {"prompt": "a gondola", "duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
+WANTED = {"prompt": "a gondola", "negative_prompt": "blurred"}
+WANTED |= {"duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
 
 
 @pytest.fixture(scope="module")
