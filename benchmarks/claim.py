@@ -6,7 +6,7 @@ what the machine does besides slows both.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -24,6 +24,8 @@ from squero.domain.yard import Yard
 from squero.media.sealed import seal
 
 LANE = "default"
+MODEL = "motion-text-to-video"
+OTHER = "motion-instant-text-to-video"
 ESTIMATE_US = 1_000_000
 ROUND = 10
 FLOOR_MS = 5.0
@@ -37,7 +39,7 @@ INSERT INTO generations
      seed, prompt, inputs, key_day, wrapped_key, currency, price_micros, estimate_us,
      expected_wait_us, created_at)
 SELECT gen_random_uuid(), ids[1 + n * cardinality(ids) / %(count)s::bigint], %(key_id)s,
-    'motion-text-to-video',
+    %(model)s,
     %(lane)s || CASE WHEN %(lanes)s = 0 THEN '' ELSE ' ' || n * %(lanes)s / %(count)s::bigint END,
     '720p', 1280, 720, 120, 24, true, n, %(prompt)s, %(inputs)s, %(day)s, %(wrapped)s, 'USD',
     100000, %(estimate_us)s, 0, now()
@@ -93,20 +95,20 @@ class Queue:
             await asyncio.gather(*[one.execute(_JOBS, values) for one in (self.admin, second)])
         await self.admin.execute(_SHARES)
 
-    async def refill(self) -> None:
+    async def refill(self, model: str) -> None:
         """A few jobs of the asked account in the asked lane."""
-        values = self.words | {"lanes": 0, "count": ROUND, "owners": [self.owner]}
+        values = self.words | {"lanes": 0, "count": ROUND, "owners": [self.owner], "model": model}
         waiting = {"owner": self.owner, "waiting_us": ROUND * ESTIMATE_US}
         await self.admin.execute(_JOBS, values)
         await self.admin.execute(_REFILL, values | waiting)
 
-    async def round(self) -> list[float]:
+    async def round(self, troubles: Sequence[str] = ()) -> list[float]:
         """The milliseconds of some claims, each of whose jobs is finished before the next."""
         times = []
-        await self.refill()
+        await self.refill(OTHER if troubles else MODEL)
         for _ in range(ROUND):
             began = time.perf_counter()
-            assignment = await attempt.claim(self.yard, self.worker, ())
+            assignment = await attempt.claim(self.yard, self.worker, (), troubles)
             times.append(1000 * (time.perf_counter() - began))
             assert assignment is not None
             job = assignment.claimed
@@ -148,6 +150,7 @@ async def run(stage: Stage) -> Report:
         for crowd in CROWDS:
             await bench.crowd(crowd)
         await bench.endure()
+        await bench.pass_over()
     report.notes += [
         "`empty` is a twin database whose claims were made in between, with nothing beside them.",
         "`never analysed`: on statistics and prepared plans from when the queue was empty.",
@@ -191,20 +194,41 @@ class Bench:
         at_first = f"at first {first.long / first.empty:.2f}"
         self.report.judge(f"{goal}, {at_first}: as above", passed=last.passes)
 
-    async def compare(self, name: str, jobs: int, claims: int) -> Pair:
+    async def pass_over(self) -> None:
+        """A worker that cannot render what a crowd waits for: the crowd counts, not its queues."""
+        name, claims = "1,000 accounts' that the worker cannot render", self.stage.pick(200, 10)
+        smaller, larger = self.stage.pick(10_000, 200), self.stage.pick(200_000, 400)
+        await self.long.clear()
+        pairs, loaded = [], 0
+        for jobs in (smaller, larger):
+            await self.long.load(CROWDS[1], jobs - loaded)
+            await self.long.analyse()
+            pairs.append(await self.compare(name, jobs, claims, [MODEL]))
+            loaded = jobs
+        few, many = (pair.long for pair in pairs)
+        goal = f"{name}, {larger:,}: p99 {many:.2f} ms"
+        passed = many <= max(TIMES * few, FLOOR_MS)
+        limit = f"is at most max({TIMES} x {few:.2f} of {smaller:,}, {FLOOR_MS:g}) ms"
+        self.report.judge(f"{goal} {limit}", passed=passed)
+
+    async def compare(
+        self, name: str, jobs: int, claims: int, troubles: Sequence[str] = ()
+    ) -> Pair:
         """Add a row for so many claims of each."""
-        long, empty = await self._turns(claims)
+        long, empty = await self._turns(claims, troubles)
         middle, high = percentile(long, 0.5), percentile(long, 0.99)
         pair = Pair(high, percentile(empty, 0.99))
         ratios = middle / percentile(empty, 0.5), high / pair.empty
         self.report.add(name, jobs, middle, high, *ratios)
         return pair
 
-    async def _turns(self, claims: int) -> tuple[list[float], list[float]]:
+    async def _turns(
+        self, claims: int, troubles: Sequence[str] = ()
+    ) -> tuple[list[float], list[float]]:
         long, empty = [], []
         for _ in range(claims // ROUND):
-            long += await self.long.round()
-            empty += await self.empty.round()
+            long += await self.long.round(troubles)
+            empty += await self.empty.round(troubles)
         return long, empty
 
 
@@ -226,6 +250,7 @@ def _words(yard: Yard, tenant: Tenant) -> dict[str, object]:
     return {
         "key_id": tenant.caller.key_id,
         "lane": LANE,
+        "model": MODEL,
         "estimate_us": ESTIMATE_US,
         "prompt": seal(sealing.key("prompt"), b'{"prompt": "a lagoon", "negative_prompt": ""}'),
         "inputs": Jsonb({}),

@@ -126,6 +126,7 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
     )
     await asyncio.gather(yard.sandbox.start(), yard.pictures.start())
     await attempt.hush(yard)
+    await attempt.drop_gone(yard)
     tasks = [
         asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),
         asyncio.create_task(_keep_up("notices", partial(_hear, house))),

@@ -65,8 +65,9 @@ class TestBenchmarks:
         self, figures: Mapping[str, Mapping[str, Any]]
     ) -> None:
         goals = [verdict["goal"] for verdict in figures["claim"]["verdicts"]]
-        assert len(goals) == 7
+        assert len(goals) == 8
         assert sum("same lane" in goal for goal in goals) == 4
+        assert sum("cannot render" in goal for goal in goals) == 1
 
     @pytest.mark.parametrize(
         ("name", "goals"),

@@ -47,6 +47,18 @@ async def test_a_silent_worker_loses_its_job(house: House, yard: Yard, open_tena
     assert poll.position == 1
 
 
+async def test_a_start_ends_what_waits_for_a_model_that_is_gone(yard: Yard, open_tenant) -> None:
+    tenant = await open_tenant()
+    queued = await generation.queue(yard, tenant.caller, TEXT, None)
+    del yard.catalog.models[TEXT.model]
+    async with app.open_house(yard, 0), yard.database.reading() as tx:
+        assert await tx.values("generations.gone", models=list(yard.catalog.models)) == []
+    async with await psycopg.AsyncConnection.connect(yard.database.url) as connection:
+        found = "SELECT failure FROM generations WHERE queue_id = %s"
+        row = await (await connection.execute(found, (queued.queue_id,))).fetchone()
+    assert row == ("model_gone",)
+
+
 async def test_work_that_fails_begins_again(monkeypatch) -> None:
     monkeypatch.setattr(app, "_AGAIN_SECONDS", 0.0)
     again = asyncio.Event()

@@ -95,11 +95,23 @@ class Ended:
     queue_id: UUID
     account_id: UUID
     lane: str
+    model: str
     estimate_us: int
     render_us: int | None
     strikes: int
     lost_leases: int
     memory_failures: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The job that a worker is to have that cannot render every one; without values, any job."""
+
+    account_id: UUID | None = None
+    seq: int | None = None
+
+
+ANY = Chosen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,10 @@ class Failure:
     message: str | None = None
 
 
+GONE = Failure("model_gone")
+"""The catalogue has no such model any more."""
+
+
 async def claim(
     yard: Yard, worker: Worker, warm: Sequence[str], troubles: Collection[str] = ()
 ) -> Assignment | None:
@@ -117,14 +133,16 @@ async def claim(
 
     `troubles` are the models that it cannot render.
     """
-    able = presence.able(yard, worker, troubles)
+    able = presence.able(yard, troubles)
+    if able == []:
+        return None
     while (claimed := await _claim(yard, worker, warm, able)) is not None:
         try:
             return await to_thread.run_sync(_assignment, yard, claimed)
         except (KeyForgotten, SealBroken):
             failure = Failure("unreadable")
         except ModelNotFound:
-            failure = Failure("model_gone")
+            failure = GONE
         # No worker can render it: it ends here, and the next one gets its turn.
         await _interrupt(yard, claimed.queue_id, claimed.attempt, "none", failure)
     return None
@@ -256,7 +274,19 @@ async def give_up(yard: Yard) -> int:
     """End the jobs that have waited too long, with their price given back; how many."""
     async with yard.database.reading() as tx:
         overdue = await tx.all(Lost, "generations.overdue", queue_hours=yard.settings.queue_hours)
-    return sum([await _expel(yard, one) for one in overdue])
+    late = Failure("queued_too_long")
+    return sum([await _expel(yard, one, late) for one in overdue])
+
+
+async def drop_gone(yard: Yard) -> int:
+    """The server starts: end the jobs that wait for a model that its catalogue no longer has.
+
+    How many; their price is given back. Who claims them would end them too, but a worker that
+    cannot render everything names what it can, and so never meets them.
+    """
+    async with yard.database.reading() as tx:
+        gone = await tx.all(Lost, "generations.gone", models=list(yard.catalog.models))
+    return sum([await _expel(yard, one, GONE) for one in gone])
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,17 +312,16 @@ async def _find(yard: Yard, worker: Worker, queue_id: UUID, attempt: int) -> Att
 async def _claim(
     yard: Yard, worker: Worker, warm: Sequence[str], able: Sequence[str] | None
 ) -> Claimed | None:
+    who = {"lane": worker.lane, "worker_id": worker.worker_id, "warm": list(warm)}
     async with yard.database.transaction() as tx:
         await tx.run("generations.lock_lane", lane=worker.lane)
-        return await tx.one(
-            Claimed,
-            "generations.claim",
-            lane=worker.lane,
-            worker_id=worker.worker_id,
-            warm=list(warm),
-            models=able,
-            lease_seconds=yard.settings.lease_seconds,
-        )
+        chosen: Chosen | None = ANY
+        if able is not None:
+            chosen = await tx.one(Chosen, "generations.choose", models=able, **who)
+        if chosen is None:
+            return None
+        terms = who | vars(chosen) | {"lease_seconds": yard.settings.lease_seconds}
+        return await tx.one(Claimed, "generations.claim", **terms)
 
 
 async def _interrupt(
@@ -317,7 +346,7 @@ async def _interrupt(
         # A worker that vanished has not used the customer's share; one that failed has.
         used_us = ended.render_us if reason in ("strike", "memory", "refusal") else 0
         await tx.run("shares.requeue", **{**vars(ended), "render_us": used_us})
-        failure = failure or _verdict(ended)
+        failure = failure or _verdict(yard, ended)
         if failure is not None:
             await _give_up(tx, queue_id, failure)
         await tx.run("generations.announce", lane=ended.lane)
@@ -326,10 +355,10 @@ async def _interrupt(
     return True
 
 
-async def _expel(yard: Yard, one: Lost) -> bool:
+async def _expel(yard: Yard, one: Lost, failure: Failure) -> bool:
     # One transaction each: two jobs in one would lock a share after a balance.
     async with yard.database.transaction() as tx:
-        if not await _give_up(tx, one.queue_id, Failure("queued_too_long")):
+        if not await _give_up(tx, one.queue_id, failure):
             return False
     await inputs.discard(yard, one.queue_id)
     return True
@@ -360,7 +389,9 @@ class Waiting:
     estimate_us: int
 
 
-def _verdict(ended: Ended) -> Failure | None:
+def _verdict(yard: Yard, ended: Ended) -> Failure | None:
+    if ended.model not in yard.catalog.models:
+        return GONE
     if ended.strikes >= STRIKES:
         return Failure("strikes")
     if ended.memory_failures >= MEMORY_FAILURES:

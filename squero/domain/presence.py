@@ -15,11 +15,14 @@ async def seen(yard: Yard, worker: Worker, troubles: Mapping[str, str]) -> None:
         await tx.run("workers.seen", worker_id=worker.worker_id, troubles=Jsonb(dict(troubles)))
 
 
-def able(yard: Yard, worker: Worker, troubles: Collection[str]) -> list[str] | None:
-    """The models of its lane that the worker can render; None: every one."""
+def able(yard: Yard, troubles: Collection[str]) -> list[str] | None:
+    """The models that a worker with these troubles can render; None: every one.
+
+    Those of other lanes are among them: a job stays in the lane in which it was queued.
+    """
     if not troubles:
         return None
-    return [model.id for model in lane(yard, worker) if model.id not in troubles]
+    return [model for model in yard.catalog.models if model not in troubles]
 
 
 def lane(yard: Yard, worker: Worker) -> list[Model]:

@@ -1,11 +1,15 @@
 """A tiny model of every family, bought from the real process."""
 
+import io
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.acceptance.conftest import Customer, Server, probe, until
 
@@ -14,7 +18,7 @@ pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
 import diffusers
 
 from . import tiny
-from .test_families import COG, LTX
+from .test_families import FAMILIES
 
 pytestmark = [
     pytest.mark.engines,
@@ -23,10 +27,15 @@ pytestmark = [
 ]
 
 MODELS = {
-    "wan": ("WanPipeline", tiny.wan_dense, {}, False),
-    "ltx-2": ("LTX2Pipeline", tiny.ltx, LTX, True),
-    "hunyuan": ("HunyuanVideo15Pipeline", tiny.hunyuan, {}, False),
-    "cogvideox": ("CogVideoXPipeline", tiny.cog, COG, False),
+    "wan-2.1": FAMILIES["wan 2.1"],
+    "wan-2.1-image": FAMILIES["wan 2.1, image"],
+    "wan-2.2-5b": FAMILIES["wan 2.2 5b"],
+    "wan-2.2-5b-image": FAMILIES["wan 2.2 5b, image"],
+    "wan-2.2-a14b": FAMILIES["wan 2.2 a14b"],
+    "wan-2.2-a14b-image": replace(FAMILIES["wan 2.2 a14b, ends"], media=("image",)),
+    "ltx-2": FAMILIES["ltx-2"],
+    "hunyuan-1.5": FAMILIES["hunyuan 1.5"],
+    "cogvideox": FAMILIES["cogvideox"],
 }
 # The pace keeps the work of a processor small; the clip has its 24 frames a second all the same.
 ENTRY = """
@@ -45,7 +54,7 @@ fps = {fps}
 num_inference_steps = 1
 {call}
 [constraints]
-model_type = "text-to-video"
+model_type = "{type}"
 durations = ["1s"]
 resolutions = ["360p"]
 aspect_ratios = ["1:1"]
@@ -54,15 +63,23 @@ audio_configurable = false
 """
 
 
+# CogVideoX's tiny model reads no more than 16 tokens.
+WANTED = {"prompt": "a gondola", "negative_prompt": "blurred"}
+WANTED |= {"duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("api")
     models = folder / "home" / "models"
     models.mkdir(parents=True, mode=0o700)
-    for name, (pipeline, parts, call, audio) in MODELS.items():
-        getattr(diffusers, pipeline)(**tiny.seeded(parts)).save_pretrained(folder / name)
-        words = {"name": name, "folder": folder / name, "pipeline": pipeline, "fps": 8}
-        words |= {"audio": str(audio).lower()}
+    for name, family in MODELS.items():
+        made = getattr(diffusers, family.pipeline)(**tiny.seeded(family.parts))
+        made.save_pretrained(folder / name)
+        words = {"name": name, "folder": folder / name, "pipeline": family.pipeline, "fps": 8}
+        words |= {"type": f"{family.media[0] if family.media else 'text'}-to-video"}
+        words |= {"audio": str(family.audio).lower()}
+        call = family.call or {}
         words |= {"call": "\n".join(f"{word} = {value}" for word, value in call.items())}
         entry = ENTRY.format(**words)
         tomllib.loads(entry)
@@ -88,10 +105,19 @@ def settled(customer: Customer, job: dict[str, Any]) -> httpx.Response:
     return answer
 
 
+def picture() -> str:
+    """A data URL of a small picture."""
+    data = io.BytesIO()
+    Image.effect_noise((360, 360), 50).convert("RGB").save(data, "JPEG")
+    return f"data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_video(server: Server, name: str) -> None:
     customer = Customer(server)
-    wanted = {"model": name, "duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
+    wanted = WANTED | {"model": name}
+    if MODELS[name].media:
+        wanted |= {"image_url": picture()}
     answer = settled(customer, customer.queue(**wanted))
     assert answer.headers["content-type"] == "video/mp4", answer.text
     assert probe(answer.content) == {
@@ -99,14 +125,12 @@ def test_a_video(server: Server, name: str) -> None:
         "size": (360, 360),
         "fps": 24,
         "seconds": pytest.approx(1, abs=0.05),
-        "sound": ["aac"] if MODELS[name][3] else [],
+        "sound": ["aac"] if MODELS[name].audio else [],
         "frames": 24,
         "faststart": True,
     }
 
 
 def test_a_wrong_option_is_named_in_the_log(server: Server) -> None:
-    customer = Customer(server)
-    wanted = {"model": "broken", "duration": "1s", "resolution": "360p", "aspect_ratio": "1:1"}
-    assert settled(customer, customer.queue(**wanted)).status_code >= 400
+    assert Customer(server).post("queue", **WANTED, model="broken").status_code == 503
     assert "options.fps" in server.log.read_text()

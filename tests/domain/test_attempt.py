@@ -333,11 +333,54 @@ class TestReleaseOwn:
             await tx.run("generations.lock_lane", lane="default")
             releasing = asyncio.create_task(attempt.release_own(yard, play.server))
             await waits_for_a_lock(play)
-            terms = {"lane": "default", "warm": [], "models": None, "lease_seconds": 6}
-            await tx.run("generations.claim", worker_id=mine.worker_id, **terms)
+            terms = {"lane": "default", "warm": [], "account_id": None, "seq": None}
+            await tx.run("generations.claim", worker_id=mine.worker_id, lease_seconds=6, **terms)
         assert await releasing == 1
         assert (await play.row(queue_id))["state"] == "queued"
         assert await play.claim(mine) is None
+
+
+class TestDropGone:
+    @pytest.fixture
+    async def gone(self, play, tenant, sql):
+        """A job whose model has left the catalogue."""
+        queue_id = await play.queue(tenant)
+        await sql("UPDATE generations SET model = 'gone' WHERE queue_id = %s", queue_id)
+        return queue_id
+
+    async def test_ends_what_waits_for_a_model_that_is_gone(self, yard, play, tenant, worker, gone):
+        stays = await play.queue(tenant)
+        assert await attempt.drop_gone(yard) == 1
+        row = await play.row(gone)
+        assert (row["state"], row["failure"]) == ("failed", "model_gone")
+        assert row["wrapped_key"] is None
+        assert play.stored(gone) == []
+        assert await play.balance(tenant) == (1_000_000 - PRICE, PRICE)
+        assert (await upkeep.audit(yard)).in_order
+        assert (await play.claim(worker, troubles=["gone"])).queue_id == stays
+
+    async def test_once_whoever_starts_at_the_same_time(self, yard, play, tenant, open_tenant, sql):
+        other = await open_tenant(credit_micros=1_000_000)
+        for one in (tenant, tenant, other):
+            await play.queue(one)
+        await sql("UPDATE generations SET model = 'gone ' || seq % 2")
+        ended = await asyncio.gather(*[attempt.drop_gone(yard) for _ in range(3)])
+        assert sum(ended) == 3
+        assert await attempt.drop_gone(yard) == 0
+        for one in (tenant, other):
+            assert await play.balance(one) == (1_000_000, 0)
+        assert (await upkeep.audit(yard)).in_order
+
+    async def test_a_render_goes_on_but_does_not_wait_again(self, yard, play, tenant, worker, sql):
+        claimed = await play.rendering(tenant, worker)
+        await sql("UPDATE generations SET model = 'gone'")
+        assert await attempt.drop_gone(yard) == 0
+        await attempt.progress(yard, worker, claimed.queue_id, claimed.attempt, 0.5)
+        await attempt.hand_back(yard, worker, claimed.queue_id, claimed.attempt)
+        row = await play.row(claimed.queue_id)
+        assert (row["state"], row["failure"]) == ("failed", "model_gone")
+        assert await play.balance(tenant) == (1_000_000, 0)
+        assert (await upkeep.audit(yard)).in_order
 
 
 class TestClaim:

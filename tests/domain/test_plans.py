@@ -10,6 +10,8 @@ from psycopg import sql as text
 
 from squero.store.statements import statement
 
+from .conftest import TEXT
+
 pytestmark = pytest.mark.anyio
 
 LANE_OF_OTHERS = """
@@ -24,7 +26,9 @@ INSERT INTO generations (queue_id, account_id, {columns})
 SELECT gen_random_uuid(), others.id, {columns} FROM generations CROSS JOIN others
 CROSS JOIN generate_series(1, 1000) WHERE queue_id = %(queue_id)s
 """
+OTHER = "wan-2.5-preview-text-to-video"
 MOST_PAGES = 250
+MOST_PAGES_OF_AN_ACCOUNT = 15
 
 
 def nodes(plan):
@@ -73,19 +77,47 @@ def asked(row):
     return json.loads(json.dumps(job | {"queue_id": uuid4()}, default=str))
 
 
-async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
-    row = await play.row(crowded)
-    polled = {"queue_ids": f"{{{crowded}}}", "account_ids": f"{{{row['account_id']}}}"}
-    claim = {
+def pages(plan):
+    """How many pages it has looked at."""
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+def scans(plan):
+    """How it has read the jobs."""
+    found = [node for node in nodes(plan) if node.get("Relation Name") == "generations"]
+    return {node["Node Type"] for node in found}
+
+
+def claim_of(worker):
+    """What a claim asks."""
+    return {
         "lane": "default",
         "warm": "{motion-text-to-video,none}",
-        "models": None,
+        "account_id": None,
+        "seq": None,
         "worker_id": str(worker.worker_id),
         "lease_seconds": 6,
     }
+
+
+def choice_of(worker, model):
+    """What a worker asks first that can render this model alone."""
+    return {
+        "lane": "default",
+        "warm": "{motion-text-to-video,none}",
+        "models": f"{{{model},none}}",
+        "worker_id": str(worker.worker_id),
+    }
+
+
+async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
+    row = await play.row(crowded)
+    polled = {"queue_ids": f"{{{crowded}}}", "account_ids": f"{{{row['account_id']}}}"}
+    claim = claim_of(worker)
     cases = [
         ("generations.claim", claim),
-        ("generations.claim", claim | {"models": "{motion-text-to-video,none}"}),
+        ("generations.claim", claim | {"account_id": str(row["account_id"]), "seq": row["seq"]}),
+        ("generations.choose", choice_of(worker, TEXT.model)),
         ("generations.poll", polled),
         ("generations.lost", {}),
         ("generations.timing", {"model": "m", "resolution": "480p", "frames": 120}),
@@ -95,10 +127,27 @@ async def test_behind_a_hundred_thousand(crowded, play, worker, database_url):
     for generic in (True, False):
         for name, values in cases:
             plan = await explained(database_url, name, generic, values)
-            pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-            assert pages < MOST_PAGES, (name, generic, pages)
-            scans = [node for node in nodes(plan) if node.get("Relation Name") == "generations"]
-            kinds = {node["Node Type"] for node in scans} - {"ModifyTable"}
-            assert kinds <= {"Index Scan", "Index Only Scan"}, (name, generic, kinds)
-            assert scans or name == "shares.waiting"
+            assert pages(plan) < MOST_PAGES, (name, generic, pages(plan))
+            kinds = scans(plan)
+            assert kinds <= {"Index Scan", "Index Only Scan", "ModifyTable"}, (name, generic, kinds)
+            assert kinds or name == "shares.waiting"
     assert (await play.claim(worker)).queue_id == crowded
+
+
+async def test_no_queue_of_others_work_is_read_through(crowded, play, worker, database_url, sql):
+    """A hundred accounts that wait for what the worker cannot render, with one job that it can."""
+    choice = choice_of(worker, OTHER)
+    gone = {"models": "{motion-text-to-video}"}
+    last = "SELECT queue_id FROM generations ORDER BY account_id DESC, seq DESC LIMIT 1"
+    [row] = await sql(last)
+    for model in (TEXT.model, OTHER):
+        await sql("UPDATE generations SET model = %s WHERE queue_id = %s", model, row["queue_id"])
+        for generic in (True, False):
+            for name, values in (("generations.choose", choice), ("generations.gone", gone)):
+                plan = await explained(database_url, name, generic, values)
+                read = pages(plan) / 101
+                assert read < MOST_PAGES_OF_AN_ACCOUNT, (name, model, generic, read)
+                found = plan["Actual Rows"]
+                assert found == (model == OTHER), (name, model, generic, found)
+    claimed = await play.claim(worker, troubles=[TEXT.model])
+    assert claimed.queue_id == row["queue_id"]

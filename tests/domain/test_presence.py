@@ -36,6 +36,29 @@ class TestTroubles:
         rows = await sql("SELECT virtual_us FROM shares WHERE account_id = %s", one.account.id)
         assert rows == [{"virtual_us": 0}]
 
+    async def test_the_oldest_of_those_that_it_can(self, yard, play, tenant, worker):
+        """Whatever the order in which the catalogue names them."""
+        models = [model for model in yard.catalog.models if model != TEXT.model]
+        queue_ids = []
+        for model in (models[-1], models[0], models[-1]):
+            await play.queue(tenant)
+            queue_ids.append(await play.queue(tenant))
+            await play.sql(
+                "UPDATE generations SET model = %s WHERE queue_id = %s", model, queue_ids[-1]
+            )
+        claimed = [await play.claim(worker, troubles=[TEXT.model]) for _ in queue_ids]
+        assert [one.queue_id for one in claimed] == queue_ids
+        assert await play.claim(worker, troubles=[TEXT.model]) is None
+
+    async def test_a_model_that_is_now_of_another_lane(
+        self, yard, play, tenant, worker, monkeypatch
+    ):
+        queue_id = await play.queue(tenant)
+        moved = yard.catalog.find(TEXT.model).model_copy(update={"lane": "other"})
+        monkeypatch.setitem(yard.catalog.models, TEXT.model, moved)
+        claimed = await play.claim(worker, troubles=[OTHER.model])
+        assert claimed.queue_id == queue_id
+
     async def test_every_model(self, yard, play, tenant, worker):
         queue_id = await play.queue(tenant)
         assert await play.claim(worker, troubles=list(yard.catalog.models)) is None
@@ -68,6 +91,14 @@ class TestStruck:
         await play.seen(await play.hire())
         queue_id = await play.queue(await open_tenant())
         assert (await play.claim(worker)).queue_id == queue_id
+
+    async def test_nor_from_those_of_its_own_account_that_it_can(
+        self, play, struck, worker, tenant
+    ):
+        await play.seen(await play.hire())
+        queue_id = await play.queue(tenant)
+        assert (await play.claim(worker, troubles=[OTHER.model])).queue_id == queue_id
+        assert await play.claim(worker, troubles=[OTHER.model]) is None
 
     async def test_nor_from_those_of_its_own_account(self, play, struck, worker, tenant):
         await play.seen(await play.hire())

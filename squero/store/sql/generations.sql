@@ -195,10 +195,49 @@ FROM unnest(%(lanes)s::text[], %(jobs)s::integer[]) AS news (lane, jobs);
 -- Claims of a lane go one after another, so that each sees the virtual time the last one charged.
 SELECT pg_advisory_xact_lock(hashtext('squero lane ' || %(lane)s));
 
+-- name: choose
+-- For a worker that cannot render every model and names those that it can: what `claim` then takes.
+-- Of an account's queue the oldest job of one model after the other is looked up, and never job
+-- after job of models that are others'.
+WITH RECURSIVE shunned AS MATERIALIZED (
+    SELECT queue_id FROM generations g
+    WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
+      AND progress_at > squero_now() - interval '60 s'
+      AND EXISTS (SELECT FROM workers w
+                  WHERE w.lane = %(lane)s AND w.id <> %(worker_id)s AND w.revoked_at IS NULL
+                    AND w.last_seen_at > squero_now() - interval '60 s'
+                    AND NOT w.troubles ? g.model)
+), share AS (
+    SELECT account_id FROM shares s
+    WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap) AND EXISTS (
+        WITH RECURSIVE next AS (
+            SELECT '' AS model
+            UNION ALL
+            SELECT found.model FROM next CROSS JOIN LATERAL (
+                SELECT model FROM generations g
+                WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.model > next.model
+                  AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
+                ORDER BY g.model, seq LIMIT 1) AS found)
+        SELECT FROM next WHERE model = ANY (%(models)s::text[]))
+    ORDER BY virtual_us, account_id
+    LIMIT 1
+), oldest AS (
+    SELECT account_id, '' AS model, NULL::bigint AS seq FROM share
+    UNION ALL
+    SELECT account_id, found.* FROM oldest CROSS JOIN LATERAL (
+        SELECT model, seq FROM generations g
+        WHERE g.lane = %(lane)s AND g.account_id = oldest.account_id AND g.model > oldest.model
+          AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
+        ORDER BY g.model, seq LIMIT 1) AS found
+)
+SELECT account_id, coalesce(min(seq) FILTER (WHERE model = ANY (%(warm)s::text[])), min(seq)) AS seq
+FROM oldest WHERE model = ANY (%(models)s::text[])
+GROUP BY account_id;
+
 -- name: claim
--- The waiting account with the least virtual time; its oldest job, of a warm model if it has one.
--- A worker that cannot render every model names those that it can. What failed at its hands a
--- minute ago is for another worker, where there is one that can.
+-- The waiting account with the least virtual time; its oldest job, of a warm model if it has one;
+-- or the job that was chosen. What failed at the worker's hands a minute ago is for another worker,
+-- where there is one that can.
 WITH shunned AS MATERIALIZED (
     SELECT queue_id FROM generations g
     WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0
@@ -211,10 +250,10 @@ WITH shunned AS MATERIALIZED (
     SELECT account_id, virtual_us FROM shares s
     WHERE lane = %(lane)s AND queued > 0 AND (cap IS NULL OR running < cap)
       AND EXISTS (SELECT FROM workers WHERE id = %(worker_id)s AND revoked_at IS NULL)
-      AND (%(models)s::text[] IS NULL AND NOT EXISTS (SELECT FROM shunned) OR EXISTS (
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+      AND (NOT EXISTS (SELECT FROM shunned) OR EXISTS (
            SELECT FROM generations g
            WHERE g.lane = %(lane)s AND g.account_id = s.account_id AND g.state = 'queued'
-             AND (%(models)s::text[] IS NULL OR g.model = ANY (%(models)s::text[]))
              AND g.queue_id NOT IN (SELECT queue_id FROM shunned)))
     ORDER BY virtual_us, account_id
     LIMIT 1
@@ -228,14 +267,13 @@ WITH shunned AS MATERIALIZED (
           AND g.state = 'queued' AND g.queue_id NOT IN (SELECT queue_id FROM shunned)
         ORDER BY seq LIMIT 1
     ) oldest
-    WHERE %(models)s::text[] IS NULL OR model.model = ANY (%(models)s::text[])
     ORDER BY oldest.seq LIMIT 1
 ), job AS (
     SELECT queue_id, account_id, estimate_us
     FROM generations
     WHERE lane = %(lane)s AND account_id = (SELECT account_id FROM share) AND state = 'queued'
-      AND seq >= coalesce((SELECT seq FROM warm), 0)
-      AND (%(models)s::text[] IS NULL OR model = ANY (%(models)s::text[]))
+      AND seq >= coalesce(%(seq)s::bigint, (SELECT seq FROM warm), 0)
+      AND (%(seq)s::bigint IS NULL OR seq = %(seq)s)
       AND queue_id NOT IN (SELECT queue_id FROM shunned)
     ORDER BY seq
     LIMIT 1
@@ -284,7 +322,7 @@ SET state = 'completed', media = 'kept', progress = 1, lease_until = NULL, promp
     render_us = extract(epoch FROM squero_now() - started_at) * 1000000
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND worker_id = %(worker_id)s
   AND state = 'rendering'
-RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leases,
+RETURNING queue_id, account_id, lane, model, estimate_us, render_us, strikes, lost_leases,
     memory_failures;
 
 -- name: interrupt
@@ -297,7 +335,7 @@ SET state = 'queued', lease_until = NULL, progress = 0,
 WHERE queue_id = %(queue_id)s AND attempt = %(attempt)s AND state = 'rendering'
   AND (%(worker_id)s::uuid IS NULL OR worker_id = %(worker_id)s)
   AND (%(reason)s <> 'lease' OR lease_until <= squero_now())
-RETURNING queue_id, account_id, lane, estimate_us,
+RETURNING queue_id, account_id, lane, model, estimate_us,
     (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint AS render_us,
     strikes, lost_leases, memory_failures;
 
@@ -317,7 +355,7 @@ SET state = 'cancelled', failure = 'cancelled', finished_at = squero_now(), leas
         THEN (extract(epoch FROM squero_now() - started_at) * 1000000)::bigint END
 WHERE queue_id = %(queue_id)s AND account_id = %(account_id)s
   AND state IN ('queued', 'rendering')
-RETURNING queue_id, account_id, lane, estimate_us, render_us, strikes, lost_leases,
+RETURNING queue_id, account_id, lane, model, estimate_us, render_us, strikes, lost_leases,
     memory_failures;
 
 -- name: exists
@@ -367,6 +405,28 @@ RETURNING queue_id;
 SELECT queue_id, attempt FROM generations
 WHERE state = 'queued' AND created_at <= squero_now() - make_interval(hours => %(queue_hours)s)
 ORDER BY created_at LIMIT 1000;
+
+-- name: gone
+-- Jobs that wait for a model that is none of these. Only the models of each queue are read, one
+-- after the other, and then the jobs of those that are gone: as a range of one model, for where the
+-- statistics know but one, `=` reads the whole queue.
+WITH RECURSIVE waiting AS (
+    SELECT lane, account_id, '' AS model FROM shares WHERE queued > 0
+    UNION ALL
+    SELECT w.lane, w.account_id, next.model
+    FROM waiting w CROSS JOIN LATERAL (
+        SELECT g.model FROM generations g
+        WHERE g.lane = w.lane AND g.account_id = w.account_id AND g.state = 'queued'
+          AND g.model > w.model
+        ORDER BY g.model LIMIT 1) AS next
+)
+SELECT job.queue_id, job.attempt
+FROM waiting w CROSS JOIN LATERAL (
+    SELECT queue_id, attempt FROM generations g
+    WHERE g.lane = w.lane AND g.account_id = w.account_id
+      AND g.model >= w.model AND g.model <= w.model AND g.state = 'queued'
+    ORDER BY g.model, seq) AS job
+WHERE w.model <> ALL (%(models)s::text[]);
 
 -- name: watch
 -- After a start or an outage no lease expires for one lease length: its worker could not renew.
