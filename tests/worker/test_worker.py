@@ -266,7 +266,9 @@ class TestAhead:
     async def test_a_settle_keeps_no_job_waiting(
         self, server: Yard, run: Run, tmp_path: Path
     ) -> None:
-        os.mkfifo(tmp_path / "settling")
+        settling = tmp_path / "settling"
+        os.mkfifo(settling)
+        gate = os.open(settling, os.O_RDWR)  # whoever reads it waits until this is closed
         server.jobs, server.prompt = 2, "note"
         run()
         async with asyncio.timeout(30):
@@ -274,8 +276,9 @@ class TestAhead:
                 server.event("result").clear()
                 await server.event("result").wait()
         assert not server.event("over").is_set()
-        for _ in range(2):
-            await asyncio.to_thread((tmp_path / "settling").write_text, "go")
+        settling.unlink()
+        os.close(gate)
+        await seen(server, "over")
 
 
 class TestBreaks:
