@@ -35,29 +35,35 @@ class Progress:
         """Whether it did not end when it seemed about to."""
         self._news = asyncio.Event()
         self._claimed_at = time.monotonic()
-        self._began_at: float | None = None
+        self._first: tuple[float, float] | None = None
 
     def begin(self) -> None:
         """The render begins; raises Stopped when nobody wants the result."""
         if self.unwanted:
             raise Stopped("The server does not want it any more")
-        self._began_at = time.monotonic()
-        if self._began_at - self._claimed_at > WAITED_SECONDS:
+        if time.monotonic() - self._claimed_at > WAITED_SECONDS:
             self.begins = True
             self._news.set()
 
     @property
     def ends_soon(self) -> bool:
-        """Whether the render should be over in a moment, at the pace that it has kept."""
-        if self._began_at is None or self.late or self.share <= 0:
+        """Whether the render should be over in a moment, at the pace that it keeps.
+
+        From its first report on: before that it may have loaded its model.
+        """
+        if self._first is None or self.late:
             return False
-        so_far = time.monotonic() - self._began_at
-        left = so_far * (1 - self.share) / self.share
+        began_at, share = self._first
+        if self.share <= share:
+            return False
+        so_far = time.monotonic() - began_at
+        left = so_far * (1 - self.share) / (self.share - share)
         return left <= max(AHEAD_SECONDS, AHEAD_SHARE * so_far)
 
     def tell(self, share: float) -> None:
         """What the engine's child reports."""
         self.share = min(1.0, max(0.0, share))
+        self._first = self._first or (time.monotonic(), self.share)
 
     def hear(self, note: str) -> None:
         """What the engine's child notes."""

@@ -58,14 +58,16 @@ class TestVacancy:
         progress = come(berth)
         await berth.enter(progress)
         progress.begin()
+        clock.now = 1000.0  # it has loaded its model
+        progress.tell(0.0)
         waiting = asyncio.create_task(berth.vacancy())
-        for now, share in [(1.0, 0.0), (10.0, 0.5), (20.0, 0.9)]:
+        for now, share in [(1001.0, 0.0), (1010.0, 0.5), (1020.0, 0.9)]:
             clock.now = now
             progress.tell(share)
             berth.look()
             await asyncio.sleep(0)
             assert not waiting.done()
-        clock.now = 20.5
+        clock.now = 1020.5
         progress.tell(0.92)  # 1.8 s are left at this pace
         berth.look()
         await waiting
@@ -75,6 +77,7 @@ class TestVacancy:
         progress = come(berth)
         await berth.enter(progress)
         progress.begin()
+        progress.tell(0.0)
         clock.now = 230.0
         progress.tell(0.94)
         assert not await is_vacant(berth)
@@ -111,6 +114,7 @@ class TestEnter:
         first = come(berth)
         await berth.enter(first)
         first.begin()
+        first.tell(0.0)
         clock.now = 1.0
         first.tell(0.99)
         assert await is_vacant(berth)

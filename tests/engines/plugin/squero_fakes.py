@@ -44,6 +44,8 @@ class Obedient:
 
     def hold(self, shot: Shot, tell: Tell) -> None:
         # Until somebody writes into the pipe, whose path is in the prompt.
+        time.sleep(0.11)  # the child tells ten times a second
+        tell(0.99)
         Path(shot.prompt.split()[1]).read_text()
 
     def die_after(self, shot: Shot, tell: Tell) -> None:
