@@ -160,7 +160,7 @@ async def progress(
 ) -> None:
     """Renew the lease, and keep the note; raises StaleAttempt when the worker is to stop.
 
-    `begins` says that the render has only begun, having waited for another one.
+    `begins` says that the render has only begun, having waited for its inputs or its turn.
     """
     sealed = None
     if note is not None:

@@ -48,7 +48,7 @@ class ProgressRequest(_Request):
     note: Annotated[StrictStr, AfterValidator(_note)] | None = None
     """What the engine wants the next attempt to know."""
     begins: StrictBool = False
-    """Whether the render has only begun, having waited for the one before it."""
+    """Whether the render has only begun, having waited for its inputs or its turn."""
 
 
 class FailureRequest(_Request):
