@@ -45,6 +45,27 @@ class Exchanges(HttpToolsProtocol):
         cycle.on_response()
         return True
 
+    def extend(self, pieces: Sequence[memoryview]) -> bool:
+        """Writes these pieces of the running answer's body at once; False: send them by ASGI.
+
+        That is before the answer has begun, where its length was not told, for the head alone, and
+        when the client has left. Raises RuntimeError, as uvicorn does, for more than was told.
+        """
+        cycle = self._running
+        if (
+            cycle is None
+            or not cycle.expected_content_length
+            or cycle.disconnected
+            or cycle.scope["method"] == "HEAD"
+        ):
+            return False
+        length = sum(map(len, pieces))
+        if length > cycle.expected_content_length:
+            raise RuntimeError("Response content longer than Content-Length")
+        cycle.expected_content_length -= length
+        self.transport.writelines(pieces)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended: whoever answers on it is told."""
         if self._running is not None:

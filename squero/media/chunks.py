@@ -30,6 +30,14 @@ class Chunks:
         self._opened: dict[tuple[Source, bytes], tuple[bytearray, int]] = {}
         """By object and nonce, with the bytes that count; used longest ago first."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether all the memory that is kept is in use: more of it would be fresh."""
+        with self._lock:
+            return len(self._blank) + len(self._opened) >= LIMIT_BUFFERS and not any(
+                map(_is_free, [*self._blank, *(buffer for buffer, _ in self._opened.values())])
+            )
+
     def enter(self, source: Source) -> None:
         """One reader more of this object."""
         with self._lock:

@@ -8,7 +8,7 @@ was cut off, added to or put in another order does not open at all.
 import hmac
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import BinaryIO, NamedTuple
 
@@ -253,15 +253,31 @@ class SealedReader(io.RawIOBase):
             yield piece
             start += len(piece)
 
-    def piece(self, start: int, end: int, *, wait: bool = True) -> memoryview:
+    def piece(self, start: int, end: int) -> memoryview:
         """The plain bytes from `start` up to `end`, or to the end of the chunk if that is nearer.
 
-        Without `wait` raises BlockingIOError when the system would have to ask the disk for them.
         Their memory is used again once nobody holds a view of it.
         """
-        number, offset = divmod(start, CHUNK_BYTES)
-        chunk = memoryview(self._chunk(number, wait=wait))
-        return chunk[offset : end - number * CHUNK_BYTES]
+        return self._piece(start, end, None)
+
+    def pieces(self, start: int, end: int, most: int) -> Sequence[memoryview]:
+        """The next pieces, up to so many, which the system has in memory: at least one.
+
+        Raises BlockingIOError when it would have to ask the disk for the first. Of several no more
+        come than there is memory for that is used again.
+        """
+        if not _AT_ONCE:
+            raise BlockingIOError
+        memory, pieces = _chunks.take(_SEALED_CHUNK_BYTES), list[memoryview]()
+        while start < end and len(pieces) < most and not (pieces and _chunks.crowded):
+            try:
+                pieces.append(self._piece(start, end, memory))
+            except BlockingIOError:
+                if not pieces:
+                    raise
+                break
+            start += len(pieces[-1])
+        return pieces
 
     def close(self) -> None:
         if self._source is not None:
@@ -272,7 +288,13 @@ class SealedReader(io.RawIOBase):
         self._held = _NOTHING
         super().close()
 
-    def _chunk(self, number: int, *, wait: bool = True) -> bytes | memoryview:
+    def _piece(self, start: int, end: int, memory: memoryview | None) -> memoryview:
+        number, offset = divmod(start, CHUNK_BYTES)
+        chunk = memoryview(self._chunk(number, memory))
+        return chunk[offset : end - number * CHUNK_BYTES]
+
+    def _chunk(self, number: int, memory: memoryview | None = None) -> bytes | memoryview:
+        """A chunk, opened: read at once into this memory, or, without one, when the disk has it."""
         held, plain = self._held
         if held == number:
             return plain
@@ -286,7 +308,7 @@ class SealedReader(io.RawIOBase):
         assert source is not None
         if found := _chunks.find(source, nonce):
             return found
-        sealed = (self._get if wait else self._get_at_once)(length + _TAG_BYTES, position)
+        sealed = self._read(length + _TAG_BYTES, position, memory)
         try:
             if self._chunks == 1:
                 # No other chunk comes after it, for which the memory would be there already.
@@ -298,7 +320,9 @@ class SealedReader(io.RawIOBase):
         _chunks.keep(source, nonce, plain)
         return plain
 
-    def _get(self, length: int, position: int) -> bytes:
+    def _read(self, length: int, position: int, memory: memoryview | None) -> bytes | memoryview:
+        if memory is not None:
+            return self._read_at_once(memory[:length], position)
         data = os.pread(self._descriptor, length, position)
         while len(data) < length:
             more = os.pread(self._descriptor, length - len(data), position + len(data))
@@ -307,15 +331,12 @@ class SealedReader(io.RawIOBase):
             data += more
         return data
 
-    def _get_at_once(self, length: int, position: int) -> memoryview:
-        if not _AT_ONCE:
-            raise BlockingIOError
-        sealed = _chunks.take(length)
+    def _read_at_once(self, memory: memoryview, position: int) -> memoryview:
         try:
-            taken = os.preadv(self._descriptor, [sealed], position, _AT_ONCE)
+            taken = os.preadv(self._descriptor, [memory], position, _AT_ONCE)
         except OSError as error:
             # Where a file system cannot tell what is in memory, it says so.
             raise BlockingIOError from error
-        if taken < length:
+        if taken < len(memory):
             raise BlockingIOError
-        return sealed
+        return memory

@@ -3,12 +3,14 @@
 import asyncio
 import io
 import os
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from starlette.datastructures import Headers
 
 from squero.api.answers import Bytes, answer, refusal
+from squero.api.http import LINE
 from squero.errors import InputRejected, InvalidRequest, Issue, NotFound
 from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
 from squero.wire.video import QuoteVideoAnswer
@@ -157,26 +159,46 @@ class TestReaders:
         task.cancel()
         assert opened[-1] - opened[0] >= SIZE // CHUNK_BYTES
 
+    async def test_more_at_a_time_while_all_of_it_is_taken(self, sealed):
+        """Twice as much each time, up to sixteen pieces, and one again after the first rest."""
+        plain, sent = os.urandom(60 * CHUNK_BYTES), []
+
+        class Line:
+            flow = SimpleNamespace(write_paused=False)
+
+            def extend(self, pieces):
+                sent.append([bytes(piece) for piece in pieces])
+                self.flow.write_paused = len(sent) == 6
+                return True
+
+        async def send(message):
+            assert not message.get("body")
+
+        scope = {"type": "http", "method": "GET", LINE: Line()}
+        await Bytes(sealed(plain), "video/mp4", Headers())(scope, None, send)
+        assert list(map(len, sent)) == [1, 2, 4, 8, 16, 16, 1, 2, 4, 6]
+        assert b"".join(b"".join(pieces) for pieces in sent) == plain
+
     async def test_one_that_takes_nothing_holds_no_chunk(self, sealed):
         reader, stalled = sealed(), asyncio.Event()
         asked = []
-        opens = reader.piece
+        opens = reader.pieces
 
-        def piece(*span, **how):
-            asked.append(span)
-            return opens(*span, **how)
+        def pieces(*asked_for):
+            asked.append(asked_for)
+            return opens(*asked_for)
 
         async def send(message):
             if asked:
                 stalled.set()
                 await asyncio.Event().wait()
 
-        reader.piece = piece
+        reader.pieces = pieces
         response = Bytes(reader, "video/mp4", Headers())
         task = asyncio.create_task(response({"type": "http", "method": "GET"}, None, send))
         await stalled.wait()
         await asyncio.sleep(0)
-        assert asked == [(0, SIZE)]
+        assert asked == [(0, SIZE, 1)]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

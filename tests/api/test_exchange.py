@@ -114,3 +114,71 @@ async def test_an_answer_that_takes_long_is_no_silence():
         for _ in range(2):
             writer.write(REQUEST)
             assert (await answer(reader))[0] == 200
+
+
+class Extending:
+    """Answers with pieces: by the Protocol where it takes them."""
+
+    def __init__(self, pieces, headers):
+        self.pieces = pieces
+        self.headers = headers
+        self.taken = []
+
+    async def __call__(self, scope, receive, send):
+        line = scope[LINE]
+        self.taken.append(line.extend(self.pieces))
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        self.taken.append(line.extend(self.pieces))
+        for piece in [] if self.taken[-1] else self.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+        self.taken.append(line.extend(self.pieces))
+
+
+PIECES = [memoryview(bytes([number]) * 100_000) for number in range(5)]
+
+
+async def test_pieces_of_one_answer_go_out_at_once():
+    """Neither before it has begun nor after its end."""
+    app = Extending(PIECES, [(b"content-length", b"500000")])
+    async with talking(app) as (reader, writer):
+        for _ in range(2):
+            writer.write(REQUEST)
+            assert await answer(reader) == (200, b"".join(PIECES))
+    assert app.taken == [False, True, False] * 2
+
+
+async def test_pieces_of_an_answer_without_a_length_are_left_to_asgi():
+    app = Extending([piece[:9] for piece in PIECES], [])
+    async with talking(app) as (reader, writer):
+        writer.write(REQUEST)
+        assert b"transfer-encoding: chunked" in await reader.readuntil(b"\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n0\r\n\r\n")).count(bytes(PIECES[4][:9])) == 1
+    assert app.taken == [False, False, False]
+
+
+async def test_pieces_of_no_body():
+    app = Extending(PIECES, [(b"content-length", b"500000")])
+    async with talking(app) as (reader, writer):
+        writer.write(REQUEST.replace(b"POST", b"HEAD") + REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        assert await answer(reader) == (200, b"".join(PIECES))
+    assert app.taken == [False] * 3 + [False, True, False]
+
+
+async def test_more_pieces_than_were_promised_are_refused():
+    refused = []
+
+    async def app(scope, receive, send):
+        headers = [(b"content-length", b"499999")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        with pytest.raises(RuntimeError, match="longer than Content-Length") as error:
+            scope[LINE].extend(PIECES)
+        refused.append(error.value)
+        raise error.value
+
+    async with talking(app) as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.read() == b""
+    assert refused

@@ -7,7 +7,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -266,20 +266,48 @@ def test_threads_get_memory_of_their_own(file: IO[bytes]) -> None:
 
 
 class TestWithoutWaiting:
-    def test_piece(self, file: IO[bytes]) -> None:
+    @pytest.mark.parametrize("most", [1, 2, 16])
+    def test_pieces(self, file: IO[bytes], most: int) -> None:
         plain = pattern(2 * CHUNK_BYTES + 10)
         sealed(file, plain)
         reader = SealedReader(file.fileno(), KEY)
         for start, end in [(0, 1), (7, CHUNK_BYTES + 5), (CHUNK_BYTES, reader.size)]:
-            found = reader.piece(start, end, wait=False)
-            assert found == plain[start : min(end, (start // CHUNK_BYTES + 1) * CHUNK_BYTES)]
+            found = reader.pieces(start, end, most)
+            stop = min(end, (start // CHUNK_BYTES + most) * CHUNK_BYTES)
+            assert b"".join(found) == plain[start:stop]
+            assert max(map(len, found)) <= CHUNK_BYTES
+
+    def test_pieces_of_which_the_last_are_on_the_disk(
+        self, file: IO[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain = pattern(4 * CHUNK_BYTES)
+        sealed(file, plain)
+        reader, preadv, reads = SealedReader(file.fileno(), KEY), os.preadv, [1, 2]
+
+        def twice(*asked: Any) -> int:
+            if not reads:
+                raise BlockingIOError
+            reads.pop()
+            return preadv(*asked)
+
+        monkeypatch.setattr(os, "preadv", twice)
+        assert b"".join(reader.pieces(5, reader.size, 4)) == plain[5 : 2 * CHUNK_BYTES]
+
+    def test_no_more_than_there_is_warm_memory_for(self, file: IO[bytes]) -> None:
+        plain = pattern(40 * CHUNK_BYTES)
+        sealed(file, plain)
+        reader = SealedReader(file.fileno(), KEY)
+        held = [memoryview(piece) for piece in reader.read_range(0, reader.size)]
+        assert [len(reader.pieces(0, reader.size, 16)) for _ in range(3)] == [1, 1, 1]
+        del held
+        assert len(reader.pieces(0, reader.size, 16)) == 16
 
     def test_tampering_is_noticed(self, file: IO[bytes]) -> None:
         sealed(file, pattern(2 * CHUNK_BYTES))
         os.pwrite(file.fileno(), b"x", HEADER + 100)
         reader = SealedReader(file.fileno(), KEY)
         with pytest.raises(SealBroken):
-            reader.piece(0, 10, wait=False)
+            reader.pieces(0, 10, 1)
 
     @pytest.mark.parametrize("found", [errno.EAGAIN, errno.EOPNOTSUPP, None])
     def test_what_is_on_the_disk_alone(
@@ -295,7 +323,7 @@ class TestWithoutWaiting:
         sealed(file, plain)
         reader = SealedReader(file.fileno(), KEY)
         with pytest.raises(BlockingIOError):
-            reader.piece(0, 10, wait=False)
+            reader.pieces(0, 10, 1)
         assert reader.piece(0, 10) == plain[:10]
 
     def test_where_the_system_cannot_be_asked(
@@ -304,7 +332,7 @@ class TestWithoutWaiting:
         monkeypatch.setattr("squero.media.sealed._AT_ONCE", 0)
         sealed(file, pattern(2 * CHUNK_BYTES))
         with pytest.raises(BlockingIOError):
-            SealedReader(file.fileno(), KEY).piece(0, 10, wait=False)
+            SealedReader(file.fileno(), KEY).pieces(0, 10, 1)
 
 
 def test_key_of_another_length_is_refused(file: IO[bytes]) -> None:
