@@ -1,6 +1,7 @@
 """What these tests stand on: both PostgreSQLs, a look behind the verbs, and a clock that moves."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -80,6 +81,12 @@ class Play:
         self.yard = yard
         self.sql = sql
         self.server = uuid4()
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def beside(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """What goes on beside the test, and ends with it, also when the test fails."""
+        self.tasks.append(asyncio.create_task(work))
+        return self.tasks[-1]
 
     async def hire(self, lane="default", *, own=False):
         """A worker of a lane."""
@@ -169,9 +176,14 @@ class Play:
 
 
 @pytest.fixture
-def play(yard, sql) -> Play:
+async def play(yard, sql) -> AsyncIterator[Play]:
     """The verbs with their usual arguments."""
-    return Play(yard, sql)
+    made = Play(yard, sql)
+    yield made
+    # Their yard closes now: what they met then would be laid at the door of another test.
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
 
 
 @pytest.fixture

@@ -331,7 +331,7 @@ class TestReleaseOwn:
         queue_id = await play.queue(tenant)
         async with yard.database.transaction() as tx:
             await tx.run("generations.lock_lane", lane="default")
-            releasing = asyncio.create_task(attempt.release_own(yard, play.server))
+            releasing = play.beside(attempt.release_own(yard, play.server))
             await waits_for_a_lock(play)
             terms = {"lane": "default", "warm": [], "account_id": None, "seq": None}
             await tx.run("generations.claim", worker_id=mine.worker_id, lease_seconds=6, **terms)

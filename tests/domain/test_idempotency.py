@@ -85,7 +85,7 @@ class TestQueue:
             await accounts.set_diem(tx, tenant.account, 1_000_000)
         async with yard.database.transaction() as tx:
             await tx.run("ledger.refill", account_id=tenant.account.id)
-            waiting = asyncio.create_task(play.queue(tenant, "k"))
+            waiting = play.beside(play.queue(tenant, "k"))
             asked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             async with asyncio.timeout(10):
                 while not await play.sql(asked + " AND datname = current_database()"):
