@@ -8,9 +8,9 @@ import pytest
 from squero import app
 from squero.api.house import House
 from squero.domain import attempt, generation, keys
-from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Worker
 from squero.domain.news import heard
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.settings import Settings
 

@@ -14,9 +14,9 @@ from uuid import UUID
 from anyio import to_thread
 
 from squero.domain import inputs, ledger, presence
-from squero.domain.catalog import Model
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
+from squero.domain.model import Model
 from squero.domain.yard import Yard
 from squero.errors import ModelNotFound, StaleAttempt
 from squero.media.keyring import KeyForgotten

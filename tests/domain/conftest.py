@@ -10,8 +10,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from squero.domain import accounts, attempt, generation, keys, presence
-from squero.domain.catalog import VideoRequest
 from squero.domain.inputs import Sealing
+from squero.domain.video_request import VideoRequest
 from squero.media.sealed import SealedWriter
 
 TEXT = VideoRequest("motion-text-to-video", "a lagoon", "5s", resolution="480p")

@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 from squero.app import open_yard
 from squero.domain import accounts, attempt, generation, keys, ledger
 from squero.domain.attempt import Claimed
-from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller, Worker
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.errors import (
     AuthenticationFailed,

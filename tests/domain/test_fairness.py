@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from squero.domain import attempt, generation, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ import pytest
 from psycopg.errors import DeadlockDetected
 
 from squero.domain import attempt, generation, upkeep
-from squero.domain.catalog import VideoRequest
 from squero.domain.poll import Video, Working
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     InputRejected,
     InsufficientBalance,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from squero.domain import accounts, generation, idempotency, inputs, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import InvalidRequest
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring

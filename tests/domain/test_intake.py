@@ -9,7 +9,7 @@ import pytest
 from psycopg.errors import DeadlockDetected
 
 from squero.domain import accounts, generation, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     AuthenticationFailed,
     InsufficientBalance,

@@ -13,7 +13,7 @@ import pytest
 
 from squero.domain import accounts, generation, keys, upkeep
 from squero.domain.accounts import LineSpent
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     AuthenticationFailed,
     InsufficientBalance,
