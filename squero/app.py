@@ -24,7 +24,7 @@ from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
 from squero.api.routes import Routes, template
-from squero.domain import attempt, catalog, policy
+from squero.domain import catalog, policy, unfinished
 from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
@@ -125,8 +125,8 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         leases=Leases(yard.settings.lease_seconds),
     )
     await asyncio.gather(yard.sandbox.start(), yard.pictures.start())
-    await attempt.hush(yard)
-    await attempt.drop_gone(yard)
+    await unfinished.hush(yard)
+    await unfinished.drop_gone(yard)
     tasks = [
         asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),
         asyncio.create_task(_keep_up("notices", partial(_hear, house))),

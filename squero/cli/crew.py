@@ -12,7 +12,7 @@ import structlog
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from squero.domain import attempt, keys
+from squero.domain import keys, unfinished
 from squero.domain.yard import Yard
 from squero.engines import machine
 
@@ -54,7 +54,7 @@ async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
         # Not one by one: the end may have cut short what was done for one that died before it.
         with contextlib.suppress(DatabaseError, PoolTimeout):
-            await attempt.release_own(yard, server)
+            await unfinished.release_own(yard, server)
 
 
 def share_gpus(count: int) -> list[str | None]:
@@ -81,7 +81,7 @@ async def _keep(yard: Yard, server: UUID, url: str, number: int, gpus: str | Non
         try:
             worker_id, token = await _hire(yard, server, f"own {number}")
             log.warning("a worker ended", code=await _run(url, token, gpus))
-            await attempt.release_own(yard, server, worker_id)
+            await unfinished.release_own(yard, server, worker_id)
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)
         await asyncio.sleep(_AGAIN_SECONDS)

@@ -14,7 +14,7 @@ from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected
 
 from squero.domain import idempotency, inputs, job, ledger, policy, poll, video_request
-from squero.domain.attempt import Ended
+from squero.domain.ending import Ended
 from squero.domain.idempotency import Once
 from squero.domain.inputs import Sealing, Sent
 from squero.domain.intake import Job

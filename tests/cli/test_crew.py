@@ -9,7 +9,7 @@ import pytest
 
 from squero.cli import crew as module
 from squero.cli.crew import crew, server_id, share_gpus
-from squero.domain import attempt
+from squero.domain import unfinished
 from squero.domain.yard import Yard
 
 
@@ -80,7 +80,7 @@ class TestEnd:
     @pytest.fixture
     def dies(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         """Every worker dies at once; set when one has, and what is done for it takes for ever."""
-        dead, release_own = asyncio.Event(), attempt.release_own
+        dead, release_own = asyncio.Event(), unfinished.release_own
 
         async def run(url: str, token: str, gpus: str | None) -> int:
             return 1
@@ -93,7 +93,7 @@ class TestEnd:
             raise AssertionError
 
         monkeypatch.setattr(module, "_run", run)
-        monkeypatch.setattr(attempt, "release_own", release)
+        monkeypatch.setattr(unfinished, "release_own", release)
         return dead
 
     @pytest.mark.anyio

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from squero.domain import accounts, attempt, generation, keys, presence
+from squero.domain import accounts, attempt, generation, keys, presence, unfinished
 from squero.domain.inputs import Sealing
 from squero.domain.video_request import VideoRequest
 from squero.media.sealed import SealedWriter
@@ -72,6 +72,26 @@ def pass_time(sql) -> Callable[[float], Awaitable[None]]:
         await sql("UPDATE clock SET shift = shift + make_interval(secs => %s)", seconds)
 
     return move
+
+
+@pytest.fixture
+def look(yard, pass_time):
+    """Reaps as the chore does, every two seconds, for so long; gives how many were lost."""
+
+    async def look_for(seconds: int) -> int:
+        lost = 0
+        for _ in range(0, seconds, 2):
+            await pass_time(2)
+            lost += await unfinished.reap(yard)
+        return lost
+
+    return look_for
+
+
+@pytest.fixture
+async def calm(yard, look):
+    """The server has run for longer than a lease: nothing is hushed any more."""
+    await look(2 * yard.settings.lease_seconds)
 
 
 class Play:
