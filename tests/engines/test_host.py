@@ -14,9 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from squero.confine import kernel_walls
-from squero.engines.host import Host, Interrupted, Listener
+from squero.engines.host import Host, Interrupted
 from squero.engines.messages import Done
 from squero.engines.process import environment
+from squero.engines.reports import Listener
 from squero.shot import (
     BadInput,
     Crashed,
@@ -542,7 +543,8 @@ class TestPrivacy:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from squero.engines.host import Host, Listener
+from squero.engines.host import Host
+from squero.engines.reports import Listener
 from squero.shot import Shot
 
 async def main():
