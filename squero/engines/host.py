@@ -45,7 +45,8 @@ class Host:
     an engine may take to load, which does not count against a render's deadline. `grace_seconds` is
     how long a render has to stop at least, before its child is killed. `gpus` are the
     ones that the child may see, by their UUIDs; none named, all that the worker may. Where control
-    groups are at hand, the child takes no more main memory than `most_bytes`.
+    groups are at hand, the child takes no more main memory than `most_bytes`. One for
+    `prices_alone` never renders, and an engine that has no prices is not loaded for it.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class Host:
         *,
         gpus: Sequence[str] = (),
         most_bytes: int | None = None,
+        prices_alone: bool = False,
         grace_seconds: float = 2.0,
         load_seconds: float = 900.0,
     ) -> None:
-        self._load = Load(reference(engine), dict(options))
+        self._load = Load(reference(engine), dict(options), prices_alone)
         self._scratch = scratch
         self._gpus = gpus
         self._most_bytes = most_bytes

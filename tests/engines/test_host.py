@@ -411,8 +411,12 @@ class TestPrice:
     ) -> None:
         assert await host.price(shot_of("", audio=audio)) == micros
 
-    async def test_of_an_engine_that_has_none(self, tmp_path: Path, shot_of: ShotOf) -> None:
-        host = Host("motion", {}, tmp_path)
+    @pytest.mark.parametrize(("engine", "alone"), [("motion", False), ("broken", True)])
+    async def test_of_an_engine_that_has_none(
+        self, plugin: Path, tmp_path: Path, shot_of: ShotOf, engine: str, alone: bool
+    ) -> None:
+        """For that alone it is not loaded, which `broken` would not survive."""
+        host = Host(engine, {}, tmp_path, prices_alone=alone)
         try:
             assert await host.price(shot_of("")) is None
         finally:
