@@ -70,7 +70,7 @@ async def give_up(yard: Yard) -> int:
 
 
 async def drop_gone(yard: Yard) -> int:
-    """The server starts: end the jobs that wait for a model that its catalogue no longer has.
+    """The server has started: end the jobs that wait for a model that its catalogue no longer has.
 
     How many; their price is given back. Who claims them would end them too, but a worker that
     cannot render everything names what it can, and so never meets them.
