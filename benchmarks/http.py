@@ -15,7 +15,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server, database_cpu_seconds, empty, squero
 from benchmarks.stage import Stage, Tenant, cores, made_yard, make_tenant
 from squero.domain import generation
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 
 CONNECTIONS = 32

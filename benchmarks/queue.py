@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from benchmarks.report import Report
 from benchmarks.stage import Stage, Tenant, made_yard, make_tenant
 from squero.domain import generation
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.store.db import Database
 

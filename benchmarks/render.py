@@ -6,7 +6,8 @@ from pathlib import Path
 from benchmarks.ffmpeg import zoomed
 from benchmarks.report import Report
 from benchmarks.stage import Stage
-from squero.domain.catalog import FPS, SIZES
+from squero.domain.clip import FPS
+from squero.domain.model import SIZES
 from squero.engines.host import Host
 from squero.engines.messages import Done
 from squero.shot import Shot

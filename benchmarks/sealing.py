@@ -14,8 +14,8 @@ from benchmarks.report import Report
 from benchmarks.server import Server, empty, squero
 from benchmarks.stage import Stage, Tenant, cores, made_yard, make_tenant, make_worker
 from squero.domain import attempt, generation
-from squero.domain.catalog import VideoRequest
 from squero.domain.inputs import Sealing
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.media.sealed import SealedReader, SealedWriter
 

@@ -24,7 +24,7 @@ from squero.api.house import House, Leases, Readiness
 from squero.api.origins import ANY_ORIGIN, is_preflight, preflight
 from squero.api.reply import REPLY, Reply
 from squero.api.routes import Routes, template
-from squero.domain import attempt, catalog, policy
+from squero.domain import catalog, policy, unfinished
 from squero.domain.admission import Admission
 from squero.domain.bell import Bell
 from squero.domain.catalog import Catalog
@@ -125,9 +125,9 @@ async def open_house(yard: Yard, own_workers: int) -> AsyncIterator[House]:
         leases=Leases(yard.settings.lease_seconds),
     )
     await asyncio.gather(yard.sandbox.start(), yard.pictures.start())
-    await attempt.hush(yard)
-    await attempt.drop_gone(yard)
+    await unfinished.hush(yard)
     tasks = [
+        asyncio.create_task(_keep_up("gone", partial(unfinished.drop_gone, yard), once=True)),
         asyncio.create_task(_keep_up("chores", partial(chores.run, yard))),
         asyncio.create_task(_keep_up("notices", partial(_hear, house))),
         asyncio.create_task(_keep_up("refusals", house.refusals.run)),
@@ -234,11 +234,13 @@ def _where(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
-async def _keep_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do what must go on for as long as the process lives; begin again when it fails."""
+async def _keep_up(name: str, work: Callable[[], Awaitable[object]], *, once: bool = False) -> None:
+    """Do what must go on for as long as the process lives, or be done; begin again on a failure."""
     while True:
         try:
             await work()
+            if once:
+                return
         except Exception as error:
             log.error("begins again", work=name, error=type(error).__name__, at=_where(error))
         await asyncio.sleep(_AGAIN_SECONDS)

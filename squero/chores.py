@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from procrastinate import App, PsycopgConnector
 
-from squero.domain import attempt, refusals, upkeep
+from squero.domain import refusals, unfinished, upkeep
 from squero.domain.yard import Yard
 from squero.metrics import BOOKS, LOST
 
@@ -20,14 +20,14 @@ Chore = Callable[[Yard], Awaitable[None]]
 
 async def reap(yard: Yard) -> None:
     """Take the jobs back whose worker has fallen silent."""
-    if lost := await attempt.reap(yard):
+    if lost := await unfinished.reap(yard):
         LOST.inc(lost)
         log.warning("attempts lost", count=lost)
 
 
 async def expire(yard: Yard) -> None:
     """Give up jobs that waited too long, and delete videos that were kept long enough."""
-    await attempt.give_up(yard)
+    await unfinished.give_up(yard)
     await upkeep.expire(yard)
 
 

@@ -4,13 +4,14 @@ import asyncio
 
 import psycopg
 import pytest
+from psycopg import OperationalError
 
 from squero import app
 from squero.api.house import House
-from squero.domain import attempt, generation, keys
-from squero.domain.catalog import VideoRequest
+from squero.domain import attempt, generation, keys, unfinished
 from squero.domain.keys import Worker
 from squero.domain.news import heard
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.settings import Settings
 
@@ -51,12 +52,31 @@ async def test_a_start_ends_what_waits_for_a_model_that_is_gone(yard: Yard, open
     tenant = await open_tenant()
     queued = await generation.queue(yard, tenant.caller, TEXT, None)
     del yard.catalog.models[TEXT.model]
-    async with app.open_house(yard, 0), yard.database.reading() as tx:
-        assert await tx.values("generations.gone", models=list(yard.catalog.models)) == []
+    async with app.open_house(yard, 0), yard.database.reading() as tx, asyncio.timeout(10):
+        while await tx.values("generations.gone", models=list(yard.catalog.models)):
+            await asyncio.sleep(0.01)
     async with await psycopg.AsyncConnection.connect(yard.database.url) as connection:
         found = "SELECT failure FROM generations WHERE queue_id = %s"
         row = await (await connection.execute(found, (queued.queue_id,))).fetchone()
     assert row == ("model_gone",)
+
+
+async def test_a_start_waits_for_none_of_it(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_AGAIN_SECONDS", 0.0)
+    begun, tries = asyncio.Event(), 0
+
+    async def drop_gone(_: Yard) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OperationalError
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(unfinished, "drop_gone", drop_gone)
+    async with asyncio.timeout(10), app.open_house(yard, 0):
+        await begun.wait()
+    assert tries == 2
 
 
 async def test_work_that_fails_begins_again(monkeypatch) -> None:

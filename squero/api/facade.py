@@ -21,9 +21,11 @@ from squero.api.head import Header
 from squero.api.house import House
 from squero.api.presence import while_there
 from squero.domain import generation, videos
-from squero.domain.catalog import Catalog, Model, VideoRequest, not_listed
+from squero.domain.catalog import Catalog
 from squero.domain.keys import Caller
+from squero.domain.model import Model
 from squero.domain.sizes import Named, sizes
+from squero.domain.video_request import VideoRequest, not_listed
 from squero.domain.videos import Page, Record
 from squero.errors import (
     InferenceFailed,

@@ -19,9 +19,9 @@ from squero.api.addresses import origin
 from squero.api.head import Header, names
 from squero.api.house import House
 from squero.api.reply import REPLY
-from squero.domain.catalog import Model
 from squero.domain.keys import Caller, Worker, find_worker
 from squero.domain.limits import Allowance, EndpointClass
+from squero.domain.model import Model
 from squero.errors import AuthenticationFailed, RateLimited, TooManyFailures
 from squero.money import UNMETERED_USD, usd_text
 

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from squero.api.answers import answer
 from squero.api.gate import bearer
 from squero.api.house import House
-from squero.domain.catalog import Model, not_listed
+from squero.domain.model import Model
+from squero.domain.video_request import not_listed
 from squero.errors import AuthenticationFailed, InvalidRequest
 from squero.wire.models import (
     MODEL_TYPES,

@@ -8,8 +8,9 @@ from starlette.responses import Response
 from squero.api.answers import answer
 from squero.api.body import read_request
 from squero.api.house import House
-from squero.domain.catalog import FPS, Clip, Model, clips, frame_size
+from squero.domain.clip import FPS, Clip, clips, frame_size
 from squero.domain.keys import Worker
+from squero.domain.model import Model
 from squero.domain.pricing import Reported, terms
 from squero.wire.workers import (
     ClipAnswer,

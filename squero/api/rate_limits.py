@@ -8,8 +8,8 @@ from starlette.responses import Response
 from squero.api.answers import answer
 from squero.api.house import House
 from squero.domain import keys, usage
-from squero.domain.catalog import Model
 from squero.domain.keys import Caller
+from squero.domain.model import Model
 from squero.domain.purse import Purse, purse
 from squero.domain.refusals import Refusal
 from squero.money import usd_number

@@ -17,9 +17,9 @@ from squero.api.presence import while_there
 from squero.api.quotes import Quote
 from squero.api.reply import REPLY
 from squero.domain import generation
-from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
 from squero.domain.poll import Working
+from squero.domain.video_request import VideoRequest
 from squero.money import usd_number
 from squero.wire.issues import parse
 from squero.wire.video import (

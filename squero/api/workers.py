@@ -14,9 +14,9 @@ from squero.api.body import check_length, read_request
 from squero.api.house import House
 from squero.domain import attempt, presence, result
 from squero.domain.attempt import Assignment, Attempt
-from squero.domain.catalog import Model
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
+from squero.domain.model import Model
 from squero.errors import NotFound, PayloadTooLarge, StaleAttempt
 from squero.media.folder import ObjectMissing
 from squero.media.sealed import SealedReader

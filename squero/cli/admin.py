@@ -15,8 +15,9 @@ from squero.cli.base import load_settings, refuse, say
 from squero.cli.database import answered, open_database
 from squero.cli.records import cell, moment, show, utf8, work
 from squero.domain import keys, upkeep
-from squero.domain.catalog import Catalog, CatalogError, Model
+from squero.domain.catalog import Catalog, CatalogError
 from squero.domain.ledger import Audit, Difference, Miscounted, Total
+from squero.domain.model import Model
 from squero.domain.yard import Yard
 from squero.money import usd_text
 from squero.store.migrate import migrate as migrate_database

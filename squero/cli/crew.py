@@ -12,7 +12,7 @@ import structlog
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from squero.domain import attempt, keys
+from squero.domain import keys, unfinished
 from squero.domain.yard import Yard
 from squero.engines import machine
 
@@ -52,6 +52,9 @@ async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Not one by one: the end may have cut short what was done for one that died before it.
+        with contextlib.suppress(DatabaseError, PoolTimeout):
+            await unfinished.release_own(yard, server)
 
 
 def share_gpus(count: int) -> list[str | None]:
@@ -76,23 +79,17 @@ async def _keep(yard: Yard, server: UUID, url: str, number: int, gpus: str | Non
     """One worker after another; each has a token of its own, which dies with it."""
     while True:
         try:
-            async with _token(yard, server, f"own {number}") as token:
-                log.warning("a worker ended", code=await _run(url, token, gpus))
+            worker_id, token = await _hire(yard, server, f"own {number}")
+            log.warning("a worker ended", code=await _run(url, token, gpus))
+            await unfinished.release_own(yard, server, worker_id)
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-@contextlib.asynccontextmanager
-async def _token(yard: Yard, server: UUID, name: str) -> AsyncIterator[str]:
+async def _hire(yard: Yard, server: UUID, name: str) -> tuple[UUID, str]:
     async with yard.database.transaction() as tx:
-        worker_id, token = await keys.create_worker(
-            tx, yard.keyring, name, "default", server=server
-        )
-    try:
-        yield token
-    finally:
-        await attempt.release_own(yard, server, worker_id)
+        return await keys.create_worker(tx, yard.keyring, name, "default", server=server)
 
 
 async def _run(url: str, token: str, gpus: str | None) -> int:

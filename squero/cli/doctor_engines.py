@@ -12,7 +12,8 @@ from squero.app import load_catalog
 from squero.cli.engines import CHECK_SECONDS, entry
 from squero.cli.findings import Finding
 from squero.domain import catalog
-from squero.domain.catalog import CatalogError, Model
+from squero.domain.catalog import CatalogError
+from squero.domain.model import Model
 from squero.engines import GROUP, machine, memory
 from squero.engines.check import unloadable
 from squero.engines.process import environment

@@ -18,7 +18,8 @@ from rich.table import Table
 from squero.app import load_catalog
 from squero.cli.base import configure_logs, load_settings, refuse, say
 from squero.cli.records import cell, show
-from squero.domain.catalog import Catalog, CatalogError, Model
+from squero.domain.catalog import Catalog, CatalogError
+from squero.domain.model import Model
 from squero.engines import GROUP, machine
 from squero.engines.check import Entry, unloadable
 from squero.engines.host import Host

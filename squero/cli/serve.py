@@ -25,7 +25,7 @@ from squero.app import Application, open_house, open_yard
 from squero.cli.base import configure_logs, load_settings, refuse
 from squero.cli.crew import crew, server_id
 from squero.cli.database import OpenDatabase, open_database
-from squero.domain import attempt
+from squero.domain import unfinished
 from squero.domain.catalog import CatalogError
 from squero.domain.policy import PolicyError
 from squero.domain.yard import Yard
@@ -129,7 +129,7 @@ async def _serve_yard(
 ) -> None:
     async with open_house(yard, workers) as house:
         server = server_id(yard.settings.home)
-        await attempt.release_own(yard, server)
+        await unfinished.release_own(yard, server)
         application = config(
             Application(house), lifespan="off", timeout_graceful_shutdown=_FAREWELL_SECONDS
         )

@@ -2,24 +2,19 @@
 
 import asyncio
 import base64
-import math
 import os
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import anyio
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
 
+from squero.cli.screen import Screen, dollars, megabytes, open_screen
 from squero.client import (
     ApiError,
     Backoff,
@@ -27,7 +22,6 @@ from squero.client import (
     ClientError,
     Job,
     JobFailed,
-    Progress,
     Unreachable,
     Video,
     VideoRequest,
@@ -36,7 +30,6 @@ from squero.errors import Issue
 
 DEFAULT_SERVER = "http://127.0.0.1:8800"
 DEFAULT_DURATION = "5s"
-LINE_EVERY_SECONDS = 10.0
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -52,68 +45,6 @@ IMAGE_MAGIC = (
 
 class Usage(Exception):
     """The command as given cannot be carried out; its text says what to do."""
-
-
-class Screen(Protocol):
-    """Where the command tells how it goes."""
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-
-    def progress(self, progress: Progress) -> None:
-        """How far the job is."""
-
-    def received(self, done: int, total: int | None) -> None:
-        """How much of the video is here, in bytes."""
-
-
-class Lines:
-    """For pipes and log files: a line when something changes, and now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._last: tuple[int | None, float] | None = None
-
-    def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def progress(self, progress: Progress) -> None:
-        now = anyio.current_time()
-        place, since = self._last or (-1, 0.0)
-        if place != progress.position or now - since >= LINE_EVERY_SECONDS:
-            self._last = progress.position, now
-            self.say(f"{_stage(progress)}, {_left(progress)}")
-
-    def received(self, done: int, total: int | None) -> None:
-        pass
-
-
-class Bars:
-    """For people: one bar that moves as far as the job really is."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-        self._task = bar.add_task("Asking for the price", total=None, left="")
-
-    def say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def progress(self, progress: Progress) -> None:
-        whole = progress.elapsed_ms + progress.remaining_ms
-        known = progress.position is None and progress.remaining_ms > 0
-        self._bar.update(
-            self._task,
-            description=_stage(progress),
-            completed=progress.elapsed_ms if known else 0,
-            total=whole if known else None,
-            left=_left(progress),
-        )
-
-    def received(self, done: int, total: int | None) -> None:
-        left = f"{_size(done)} of {_size(total)}" if total else _size(done)
-        self._bar.update(
-            self._task, description="Downloading", completed=done, total=total, left=left
-        )
 
 
 @dataclass
@@ -132,7 +63,7 @@ class Errand:
         """Ask for the price, queue, and fetch the video."""
         async with Client(self.server, self.key, backoff=FIRST_CALL) as client:
             price = await client.quote(**request)
-        screen.say(f"Price: {_money(price)}")
+        screen.say(f"Price: {dollars(price)}")
         async with Client(self.server, self.key) as client:
             self.asked = True
             self.job = await client.queue(request)
@@ -164,7 +95,7 @@ class Errand:
         replaced = named and await anyio.Path(target).exists()
         path = await video.save(target, overwrite=named, on_bytes=screen.received)
         self.saved = True
-        size = _size((await anyio.Path(path).stat()).st_size)
+        size = megabytes((await anyio.Path(path).stat()).st_size)
         note = ", in place of the file that was there" if replaced else ""
         screen.say(f"Saved {path} ({size}{note})")
 
@@ -197,7 +128,7 @@ def run(
         else:
             request = _request(prompt, image, model, duration, resolution, aspect_ratio)
             work = partial(errand.make, request)
-        with _screen() as screen:
+        with open_screen() as screen:
             asyncio.run(work(screen))
     except Usage as wrong:
         _stop(USAGE, [str(wrong)])
@@ -257,44 +188,6 @@ def _data_url(image: Path) -> str:
         if magic.match(data):
             return f"data:{kind};base64,{base64.b64encode(data).decode()}"
     raise Usage(f"{image} is not an image that can be sent; give a PNG, a JPEG or a WebP.")
-
-
-@contextmanager
-def _screen() -> Iterator[Screen]:
-    console = Console()
-    if not console.is_terminal:
-        yield Lines(console)
-        return
-    stage, left = "{task.description}", "{task.fields[left]}"
-    columns = TextColumn(stage, markup=False), BarColumn(), TextColumn(left, markup=False)
-    with Bar(*columns, console=console, transient=True) as bar:
-        yield Bars(bar)
-
-
-def _stage(progress: Progress) -> str:
-    if progress.position is None:
-        return "Rendering"
-    return f"Waiting at place {max(progress.position, 1)}"
-
-
-def _left(progress: Progress) -> str:
-    """The remaining time in words; no number that nobody believes."""
-    seconds = math.ceil(progress.remaining_ms / 1000)
-    if seconds <= 0:
-        return "longer than usual" if progress.elapsed_ms > progress.average_ms else "almost done"
-    minutes, rest = divmod(seconds, 60)
-    return f"about {minutes} min {rest} s left" if minutes else f"about {seconds} s left"
-
-
-def _money(price: Decimal) -> str:
-    """At least cents, and every digit that there is."""
-    text = f"{price.normalize():f}"
-    cents = len(text.partition(".")[2])
-    return f"${text}" if cents >= 2 else f"${price:.2f}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{math.ceil(count / 1e3)} kB"
 
 
 def _default_name(model: str) -> str:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from anyio import to_thread
 
-from squero.domain.catalog import Model
 from squero.domain.fresh import Fresh
+from squero.domain.model import Model
 from squero.errors import AtCapacity, InsufficientBalance, ModelOffline, TooManyQueued
 from squero.settings import Settings
 from squero.store.db import Database

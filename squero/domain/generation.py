@@ -13,14 +13,14 @@ from uuid import UUID, uuid4
 from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected
 
-from squero.domain import catalog, idempotency, inputs, job, ledger, policy, poll
-from squero.domain.attempt import Ended
-from squero.domain.catalog import VideoRequest
+from squero.domain import idempotency, inputs, job, ledger, policy, poll, video_request
+from squero.domain.ending import Ended
 from squero.domain.idempotency import Once
 from squero.domain.inputs import Sealing, Sent
 from squero.domain.intake import Job
 from squero.domain.keys import Caller
 from squero.domain.poll import Video, Working
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.errors import (
     AtCapacity,
@@ -62,7 +62,7 @@ async def quote(yard: Yard, request: VideoRequest) -> int:
     Raises ModelOffline while a price that upstreams make is not known.
     """
     model = yard.catalog.find(request.model)
-    return await yard.prices.micros(model, catalog.clip(model, request))
+    return await yard.prices.micros(model, video_request.clip(model, request))
 
 
 async def queue(
@@ -82,7 +82,7 @@ async def queue(
         return first
     model = yard.catalog.find(request.model)
     caller.check_model(model.id)
-    clip = catalog.check(model, request)
+    clip = video_request.check(model, request)
     await policy.check(yard.policies, request.prompt, request.negative_prompt)
     await yard.admission.check_lane(model)
     price_micros = await yard.prices.micros(model, clip)

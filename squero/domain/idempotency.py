@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import InvalidRequest, Issue
 from squero.media.keyring import Keyring
 from squero.media.spool import DataUrl

@@ -8,11 +8,12 @@ from datetime import date
 from anyio import to_thread
 from psycopg.types.json import Jsonb
 
-from squero.domain import catalog
-from squero.domain.catalog import Clip, Model, VideoRequest
+from squero.domain.clip import FPS, Clip, frame_size
 from squero.domain.inputs import Input, Sealing
 from squero.domain.intake import Job
 from squero.domain.keys import Caller
+from squero.domain.model import Model
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.media.look import Footage, Picture
 from squero.media.sealed import seal
@@ -30,7 +31,7 @@ async def make(
     found: Mapping[str, Input],
 ) -> Job:
     """The job of a checked request; its seed is drawn here, so every attempt renders the same."""
-    width, height = catalog.frame_size(clip, _shape(found))
+    width, height = frame_size(clip, _shape(found))
     words = json.dumps({"prompt": request.prompt, "negative_prompt": request.negative_prompt})
     estimate_us = await yard.outlook.render_us(model, clip.resolution, clip.frames)
     return Job(
@@ -43,7 +44,7 @@ async def make(
         width=width,
         height=height,
         frames=clip.frames,
-        fps=catalog.FPS,
+        fps=FPS,
         audio=clip.audio,
         seed=secrets.randbelow(_SEEDS),
         prompt=seal(sealing.key("prompt"), words.encode()),

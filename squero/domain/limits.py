@@ -13,7 +13,7 @@ from uuid import UUID
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 
-from squero.domain.catalog import Model
+from squero.domain.model import Model
 from squero.domain.shared import Shared
 from squero.settings import Settings
 

@@ -10,8 +10,9 @@ from functools import partial
 from itertools import accumulate
 from uuid import UUID
 
-from squero.domain.catalog import FPS, Model
+from squero.domain.clip import FPS
 from squero.domain.fresh import Fresh
+from squero.domain.model import Model
 from squero.store.db import Database
 
 _LANE_FRESH_SECONDS = 1.0

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from psycopg.types.json import Jsonb
 
-from squero.domain.catalog import Model
 from squero.domain.keys import Worker
+from squero.domain.model import Model
 from squero.domain.yard import Yard
 
 

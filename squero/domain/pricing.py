@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
-from squero.domain.catalog import Catalog, Clip, Model, clips
+from squero.domain.catalog import Catalog
+from squero.domain.clip import Clip, clips
 from squero.domain.fresh import Fresh
 from squero.domain.keys import Worker
+from squero.domain.model import Model
 from squero.errors import ModelOffline, NotFound
 from squero.money import micros_from_usd
 from squero.store.db import Database

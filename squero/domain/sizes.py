@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from squero.domain.catalog import Clip, Model, frame_size
+from squero.domain.clip import Clip, frame_size
+from squero.domain.model import Model
 
 
 class Named(NamedTuple):

@@ -137,7 +137,8 @@ class Child:
             engine = build(command.engine, command.options)
             if not getattr(engine, "network", False):
                 network.close()
-            engine.load()
+            if not command.prices_alone or isinstance(engine, Prices):
+                engine.load()
         except BaseException as error:
             self._report(failure(0, error))
             return None

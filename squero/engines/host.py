@@ -9,31 +9,18 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from squero.engines import reference
-from squero.engines.messages import (
-    Done,
-    Drawn,
-    Failed,
-    Load,
-    Loaded,
-    Price,
-    Priced,
-    Progress,
-    Render,
-    Settle,
-    Settled,
-    Stop,
-)
+from squero.engines.messages import Done, Drawn, Load, Price, Render, Settle, Stop
 from squero.engines.privacy import Confidences
-from squero.engines.process import LOADING, PROTOCOL, Box, Process, environment
+from squero.engines.process import LOADING, Box, Process, environment
+from squero.engines.reports import DEAF, Listener, done, followed, loaded, priced, settled
 from squero.shot import (
     BadInput,
     Crashed,
     DeadlineExceeded,
-    OutOfMemory,
     RenderError,
     Shot,
     Stopped,
@@ -45,26 +32,10 @@ STEP_SHARE = 1.5
 LONGEST_GRACE_SECONDS = 30.0
 """What takes longer to stop is killed: loading its model anew takes no longer."""
 PRICE_SECONDS = 20.0
-FAILURES: Mapping[str, type[RenderError]] = {
-    kind.kind: kind for kind in (BadInput, OutOfMemory, UpstreamFailed, Crashed, Stopped)
-}
 
 
 class Interrupted(Exception):
     """The child ended while it was at another render too, and that one may be to blame."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears of a render; each is called on the event loop."""
-
-    progress: Callable[[float], None] = lambda share: None
-    note: Callable[[str], None] = lambda note: None
-    drawn: Callable[[], None] = lambda: None
-    """The child is ready for the next shot, while the rest of this one goes on."""
-
-
-DEAF = Listener()
 
 
 class Host:
@@ -74,7 +45,8 @@ class Host:
     an engine may take to load, which does not count against a render's deadline. `grace_seconds` is
     how long a render has to stop at least, before its child is killed. `gpus` are the
     ones that the child may see, by their UUIDs; none named, all that the worker may. Where control
-    groups are at hand, the child takes no more main memory than `most_bytes`.
+    groups are at hand, the child takes no more main memory than `most_bytes`. One for
+    `prices_alone` never renders, and an engine that has no prices is not loaded for it.
     """
 
     def __init__(
@@ -85,10 +57,11 @@ class Host:
         *,
         gpus: Sequence[str] = (),
         most_bytes: int | None = None,
+        prices_alone: bool = False,
         grace_seconds: float = 2.0,
         load_seconds: float = 900.0,
     ) -> None:
-        self._load = Load(reference(engine), dict(options))
+        self._load = Load(reference(engine), dict(options), prices_alone)
         self._scratch = scratch
         self._gpus = gpus
         self._most_bytes = most_bytes
@@ -140,17 +113,17 @@ class Host:
                 shot = dataclasses.replace(shot, media=dict(shot.media), types=dict(shot.types))
                 child.send(Render(number, shot, out))
                 with _judged(child, number):
-                    ended = await _followed(box, listener)
+                    ended = await followed(box, listener)
                 self._rendering = False
                 self._step_seconds = box.step_seconds
             if not isinstance(ended, Drawn):
                 child.renders.discard(number)
                 child.close(number)
-                return _done(ended)
+                return done(ended)
         async with self._rest(child, number), limit.kept():
             listener.drawn()
             with _judged(child, number):
-                return _done(await _followed(box, listener))
+                return done(await followed(box, listener))
 
     async def settle(self, note: str) -> None:
         """Have the engine let go of what the job of this note left elsewhere, as well as it can.
@@ -163,8 +136,7 @@ class Host:
         child.send(Settle(number, note))
         try:
             async with Limit(SETTLE_SECONDS).kept():
-                if await box.report() != Settled(number):
-                    raise Crashed(PROTOCOL)
+                await settled(box, number)
         finally:
             child.leave(number)
 
@@ -178,13 +150,9 @@ class Host:
             box = child.open(number)
             child.send(Price(number, shot))
             async with Limit(PRICE_SECONDS).kept():
-                match await box.report():
-                    case Priced(_, micros):
-                        child.close(number)
-                        return micros
-                    case Failed(_, kind, words):
-                        raise FAILURES[kind](words)
-            raise Crashed(PROTOCOL)
+                micros = await priced(box)
+            child.close(number)
+            return micros
 
     def stop(self) -> None:
         """Ask the render in progress to stop; after a grace of one step its child is killed.
@@ -269,7 +237,7 @@ class Host:
         child.send(self._load)
         try:
             async with Limit(self._load_seconds).kept():
-                await _loaded(box)
+                await loaded(box)
         except BaseException:
             await self._discard()
             raise
@@ -324,38 +292,3 @@ def _judged(child: Process, number: int) -> Iterator[None]:
         if child.is_blameless(number):
             raise Interrupted from None
         raise
-
-
-async def _loaded(box: Box) -> None:
-    match await box.report():
-        case Loaded():
-            return
-        case Failed(kind=OutOfMemory.kind, words=words):
-            raise OutOfMemory(f"The engine did not load: {words}")
-        case Failed() as failed:
-            # Whatever keeps an engine from loading, it is not the customer's input.
-            raise Crashed(f"The engine did not load: {failed.words}")
-    raise Crashed(PROTOCOL)
-
-
-async def _followed(box: Box, listener: Listener) -> Done | Drawn | Failed:
-    """What ends the render, or its time in the berth; the listener hears what comes before."""
-    while True:
-        match await box.report():
-            case Progress(_, share, note):
-                listener.progress(share)
-                if note is not None:
-                    listener.note(note)
-            case Done() | Drawn() | Failed() as ended:
-                return ended
-            case _:
-                raise Crashed(PROTOCOL)
-
-
-def _done(ended: Done | Drawn | Failed) -> Done:
-    match ended:
-        case Done():
-            return ended
-        case Failed(_, kind, words):
-            raise FAILURES[kind](words)
-    raise Crashed(PROTOCOL)

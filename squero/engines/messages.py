@@ -29,10 +29,11 @@ class Garbled(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Command: build this engine and load it."""
+    """Command: build this engine and load it; for its prices alone, only if it has some."""
 
     engine: str
     options: Mapping[str, object]
+    prices_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

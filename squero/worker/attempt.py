@@ -10,7 +10,8 @@ import structlog
 
 from squero.client import ApiError, ClientError, Http
 from squero.engines.child import place
-from squero.engines.host import Interrupted, Listener
+from squero.engines.host import Interrupted
+from squero.engines.reports import Listener
 from squero.shot import BadInput, Crashed, DeadlineExceeded, OutOfMemory, RenderError, Stopped
 from squero.worker.berth import Berth, Elsewhere
 from squero.worker.job import Job

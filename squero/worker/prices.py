@@ -60,7 +60,7 @@ class Prices:
         """What its upstreams ask for each clip that they have a price for."""
         engine, options, clips = model["engine"], model["options"], model["clips"]
         try:
-            host = Host(engine, options, self._folder)
+            host = Host(engine, options, self._folder, prices_alone=True)
         except LookupError as unknown:
             log.warning("no price", model=model["id"], why=str(unknown))
             return []

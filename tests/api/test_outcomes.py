@@ -9,8 +9,8 @@ from starlette.routing import Mount, Route
 from squero.api.gate import Open
 from squero.api.routes import routes
 from squero.app import Application
-from squero.domain import attempt, upkeep
-from squero.domain.attempt import LOST_LEASES, STRIKES
+from squero.domain import unfinished, upkeep
+from squero.domain.ending import LOST_LEASES, STRIKES
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
@@ -72,7 +72,7 @@ async def silence(yard, hand):
             "UPDATE generations SET lease_until = squero_now() WHERE state = 'rendering'",
             "UPDATE watch SET looked_at = squero_now(), quiet_until = squero_now()",
         )
-        await attempt.reap(yard)
+        await unfinished.reap(yard)
 
 
 async def waiting(yard, hand):
@@ -80,7 +80,7 @@ async def waiting(yard, hand):
     await execute(
         yard, f"UPDATE generations SET created_at = squero_now() - interval '{hours} hours'"
     )
-    await attempt.give_up(yard)
+    await unfinished.give_up(yard)
 
 
 FATES = {
@@ -113,7 +113,7 @@ async def test_a_failure_is_told_for_ever(open_customer, hand, yard, stored, fil
     late = f"/jobs/{job['queue_id']}/1"
     assert (await hand.upload(late, film)).status_code == 409
     assert (await hand.fail(late, "bad_input", "other words")).status_code == 409
-    assert await attempt.give_up(yard) == await attempt.reap(yard) == 0
+    assert await unfinished.give_up(yard) == await unfinished.reap(yard) == 0
     assert await upkeep.expire(yard) == 0
     answers.append(await customer.retrieve(job))
     assert {(again.status_code, again.content) for again in answers} == {(status, first.content)}

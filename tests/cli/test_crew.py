@@ -1,11 +1,16 @@
-"""By what a server knows its own workers again, and which GPUs each of them gets."""
+"""By what a server knows its own workers again, which GPUs each gets, and what its end leaves."""
 
+import asyncio
 import stat
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
-from squero.cli.crew import server_id, share_gpus
+from squero.cli import crew as module
+from squero.cli.crew import crew, server_id, share_gpus
+from squero.domain import unfinished
+from squero.domain.yard import Yard
 
 
 def test_is_drawn_once_for_each_home(tmp_path: Path) -> None:
@@ -69,3 +74,38 @@ class TestShareGpus:
     def test_of_a_machine_without(self, tmp_path: Path) -> None:
         (tmp_path / "nvidia-smi").unlink()
         assert share_gpus(2) == [None, None]
+
+
+class TestEnd:
+    @pytest.fixture
+    def dies(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+        """Every worker dies at once; set when one has, and what is done for it takes for ever."""
+        dead, release_own = asyncio.Event(), unfinished.release_own
+
+        async def run(url: str, token: str, gpus: str | None) -> int:
+            return 1
+
+        async def release(yard: Yard, server: UUID, worker_id: UUID | None = None) -> int:
+            if worker_id is None:
+                return await release_own(yard, server)
+            dead.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(module, "_run", run)
+        monkeypatch.setattr(unfinished, "release_own", release)
+        return dead
+
+    @pytest.mark.anyio
+    async def test_cuts_short_nothing_for_one_that_died(
+        self, yard: Yard, dies: asyncio.Event
+    ) -> None:
+        async with crew(yard, uuid4(), "http://127.0.0.1:9", 1):
+            await asyncio.wait_for(dies.wait(), 10)
+            assert len(await _in_force(yard)) == 1
+        assert await _in_force(yard) == []
+
+
+async def _in_force(yard: Yard) -> list[UUID]:
+    async with yard.database.reading() as tx:
+        return list(await tx.values("workers.list"))

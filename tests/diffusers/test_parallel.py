@@ -24,7 +24,8 @@ from diffusers.guiders import ClassifierFreeGuidance
 
 from squero.engines.diffusers import Diffusers, dividing, ranks
 from squero.engines.diffusers.options import Parallel, Unready
-from squero.engines.host import Host, Listener
+from squero.engines.host import Host
+from squero.engines.reports import Listener
 from squero.shot import BadInput, Crashed, Shot, Stopped
 
 from . import tiny

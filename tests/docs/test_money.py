@@ -10,8 +10,8 @@ import pytest
 
 from squero.domain import accounts, generation, keys, ledger
 from squero.domain.accounts import Account
-from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ SQUERO = Path(__file__).parents[2] / "squero"
 STATEMENT = re.compile(
     r"\s*(SELECT\s|INSERT\s+INTO\s|DELETE\s+FROM\s|UPDATE\s+\w+\s+SET\s|WITH\s+\w+\s+AS\s*\()"
 )
-MODELS_ELSEWHERE = {"domain/catalog.py", "settings.py"}
+MODELS_ELSEWHERE = {"domain/model.py", "settings.py"}
 """The catalogue's entry and the settings: data of the operator's, not of the API."""
 MONEY = ("money.py", "domain/pricing.py", "domain/ledger.py", "domain/accounts.py")
 FUNCTION_LINES = 60

@@ -1,6 +1,7 @@
 """What these tests stand on: both PostgreSQLs, a look behind the verbs, and a clock that moves."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,9 +9,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from squero.domain import accounts, attempt, generation, keys, presence
-from squero.domain.catalog import VideoRequest
+from squero.domain import accounts, attempt, generation, keys, presence, unfinished
 from squero.domain.inputs import Sealing
+from squero.domain.video_request import VideoRequest
 from squero.media.sealed import SealedWriter
 
 TEXT = VideoRequest("motion-text-to-video", "a lagoon", "5s", resolution="480p")
@@ -73,6 +74,26 @@ def pass_time(sql) -> Callable[[float], Awaitable[None]]:
     return move
 
 
+@pytest.fixture
+def look(yard, pass_time):
+    """Reaps as the chore does, every two seconds, for so long; gives how many were lost."""
+
+    async def look_for(seconds: int) -> int:
+        lost = 0
+        for _ in range(0, seconds, 2):
+            await pass_time(2)
+            lost += await unfinished.reap(yard)
+        return lost
+
+    return look_for
+
+
+@pytest.fixture
+async def calm(yard, look):
+    """The server has run for longer than a lease: nothing is hushed any more."""
+    await look(2 * yard.settings.lease_seconds)
+
+
 class Play:
     """The verbs with their usual arguments."""
 
@@ -80,6 +101,12 @@ class Play:
         self.yard = yard
         self.sql = sql
         self.server = uuid4()
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def beside(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """What goes on beside the test, and ends with it, also when the test fails."""
+        self.tasks.append(asyncio.create_task(work))
+        return self.tasks[-1]
 
     async def hire(self, lane="default", *, own=False):
         """A worker of a lane."""
@@ -169,9 +196,14 @@ class Play:
 
 
 @pytest.fixture
-def play(yard, sql) -> Play:
+async def play(yard, sql) -> AsyncIterator[Play]:
     """The verbs with their usual arguments."""
-    return Play(yard, sql)
+    made = Play(yard, sql)
+    yield made
+    # Their yard closes now: what they met then would be laid at the door of another test.
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ class TestTerms:
         leader, follower = (open_share, set_share)[:: 1 if first == "job" else -1]
         async with yard.database.transaction() as tx:
             await leader(tx)
-            following = asyncio.create_task(follow(follower))
+            following = play.beside(follow(follower))
             asked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             async with asyncio.timeout(10):
                 while not await play.sql(asked + " AND datname = current_database()"):

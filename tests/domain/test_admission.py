@@ -6,7 +6,7 @@ import pytest
 
 from squero.domain import admission, attempt, inputs
 from squero.domain.admission import OFFLINE_SECONDS
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import AtCapacity, InsufficientBalance, ModelOffline, TooManyQueued
 
 pytestmark = pytest.mark.anyio

@@ -28,10 +28,10 @@ from hypothesis.stateful import (
 )
 
 from squero.app import open_yard
-from squero.domain import accounts, attempt, generation, keys, ledger
+from squero.domain import accounts, attempt, generation, keys, ledger, unfinished
 from squero.domain.attempt import Claimed
-from squero.domain.catalog import VideoRequest
 from squero.domain.keys import Caller, Worker
+from squero.domain.video_request import VideoRequest
 from squero.domain.yard import Yard
 from squero.errors import (
     AuthenticationFailed,
@@ -328,7 +328,7 @@ class Books(RuleBasedStateMachine):
         # The first look after a silence only begins to listen, for one lease length.
         for pause in (seconds + 1, *[1] * (seconds + 1)):
             self._pass(seconds=pause)
-            self.run(attempt.reap(self.yard))
+            self.run(unfinished.reap(self.yard))
         for job in self._rendering():
             job.lost += 1
             self._back(job, over=job.lost == 10)

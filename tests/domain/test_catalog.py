@@ -1,14 +1,15 @@
 """The catalogue: the entries that ship, what they cost and measure, and files that cannot be."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from squero.domain import catalog
-from squero.domain.catalog import SIZES, CatalogError, Clip, VideoRequest
+from squero.domain import catalog, video_request
+from squero.domain.catalog import CatalogError
+from squero.domain.clip import Clip, frame_size
+from squero.domain.model import SIZES
 from squero.domain.pricing import price_micros
-from squero.errors import InvalidRequest
+from squero.domain.video_request import VideoRequest
 from squero.needs import Needs
 
 MODELS = catalog.load(Path(catalog.__file__).parents[1] / "models").models
@@ -53,10 +54,10 @@ class TestShipped:
         for resolution in listed.resolutions or (None,):
             for ratio in (None, *listed.aspect_ratios):
                 asked = VideoRequest(model.id, "p", listed.durations[0], "", resolution, ratio)
-                clip = catalog.clip(model, asked)
+                clip = video_request.clip(model, asked)
                 assert price_micros(model, clip) > 0
                 for source in (None, (1000, 1500), (700, 699)):
-                    width, height = catalog.frame_size(clip, source)
+                    width, height = frame_size(clip, source)
                     assert width % 2 == height % 2 == 0
                     assert min(width, height) == SIZES[clip.resolution][1]
 
@@ -65,10 +66,10 @@ class TestShipped:
         media = {model.starts_from: "https://a.test/"} if model.starts_from else {}
         for duration in listed.durations:
             asked = VideoRequest(model.id, "p", duration, media=media)
-            assert catalog.check(model, asked).frames == int(duration[:-1]) * 24
+            assert video_request.check(model, asked).frames == int(duration[:-1]) * 24
         for resolution in listed.resolutions:
             asked = VideoRequest(model.id, "p", listed.durations[-1], "", resolution, media=media)
-            assert catalog.check(model, asked).resolution == resolution
+            assert video_request.check(model, asked).resolution == resolution
 
 
 @pytest.mark.parametrize("model", STAND_INS, ids=lambda model: model.id)
@@ -86,61 +87,6 @@ def test_a_known_price_is_the_hosted_one_in_cents():
 
 def test_the_hosted_models_whose_inputs_we_can_honour_are_here():
     assert "runway-gen4-aleph" in MODELS
-
-
-class TestFrameSize:
-    @pytest.mark.parametrize(
-        ("resolution", "ratio", "size"),
-        [
-            ("480p", "16:9", (848, 480)),
-            ("768P", "9:16", (768, 1366)),
-            ("580p", "1:1", (580, 580)),
-            ("720p", "4:3", (960, 720)),
-            ("720p", "3:4", (720, 960)),
-            ("1080p", "21:9", (2520, 1080)),
-            ("720p", "9:21", (720, 1680)),
-            ("720p", "3:2", (1080, 720)),
-            ("720p", "4:5", (720, 900)),
-            ("480p", "2:3", (480, 720)),
-            ("4k", "16:9", (3840, 2160)),
-        ],
-    )
-    def test_of_a_ratio(self, resolution, ratio, size):
-        assert catalog.frame_size(Clip(5, resolution, ratio, False), None) == size
-
-    @pytest.mark.parametrize(
-        ("source", "size"),
-        [(None, (1280, 720)), ((400, 300), (1280, 720)), ((300, 400), (720, 1280)), ((9, 9), None)],
-    )
-    def test_as_what_it_starts_from(self, source, size):
-        assert catalog.frame_size(Clip(5, "720p", None, False), source) == (size or (720, 720))
-
-
-class TestClip:
-    SILENT = MODELS["wan-2-7-image-to-video"]
-
-    def test_has_the_sound_that_is_brought(self):
-        asked = VideoRequest(self.SILENT.id, "p", self.SILENT.constraints.durations[0])
-        assert not catalog.clip(self.SILENT, asked).audio
-        media = {"image_url": "https://a.test/", "audio_url": "https://a.test/"}
-        assert catalog.check(self.SILENT, replace(asked, media=media)).audio
-
-    def test_cannot_be_silent_with_a_sound(self):
-        model = MODELS["motion-text-to-video"]
-        media = {"audio_url": "https://a.test/"}
-        asked = VideoRequest(model.id, "p", "5s", audio=False, media=media)
-        with pytest.raises(InvalidRequest) as told:
-            catalog.check(model, asked)
-        assert [issue.path for issue in told.value.issues] == [("audio",)]
-
-    def test_of_a_model_without_resolutions(self):
-        model = MODELS["kling-2.6-pro-text-to-video"]
-        asked = VideoRequest(model.id, "p", "5s")
-        assert catalog.check(model, asked).resolution == "720p"
-        with pytest.raises(InvalidRequest) as told:
-            catalog.check(model, replace(asked, resolution="720p"))
-        (issue,) = told.value.issues
-        assert issue.message == "This model does not support resolution"
 
 
 class TestLoad:

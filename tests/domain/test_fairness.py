@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from squero.domain import attempt, generation, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain import generation, unfinished, upkeep
+from squero.domain.video_request import VideoRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +175,7 @@ class TestVirtualTime:
     ):
         await play.rendering(tenant, await play.hire(own=True))
         await pass_time(100)
-        assert await attempt.release_own(yard, play.server) == 1
+        assert await unfinished.release_own(yard, play.server) == 1
         assert await virtual_us(tenant) == 0
 
     async def test_absence_earns_nothing(self, play, two, worker, virtual_us):

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from psycopg.errors import DeadlockDetected
 
-from squero.domain import attempt, generation, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain import generation, unfinished, upkeep
 from squero.domain.poll import Video, Working
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     InputRejected,
     InsufficientBalance,
@@ -99,9 +99,9 @@ class TestRetrieve:
         early = await play.queue(tenant)
         await pass_time(yard.settings.queue_hours * 3600 - 60)
         late = await play.queue(tenant)
-        assert await attempt.give_up(yard) == 0
+        assert await unfinished.give_up(yard) == 0
         await pass_time(61)
-        assert await attempt.give_up(yard) == 1
+        assert await unfinished.give_up(yard) == 1
         for _ in range(2):
             with pytest.raises(QueuedTooLong) as told:
                 await play.retrieve(tenant, early)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from squero.domain import accounts, generation, idempotency, inputs, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import InvalidRequest
 from squero.media.folder import Folder
 from squero.media.keyring import Keyring
@@ -85,7 +85,7 @@ class TestQueue:
             await accounts.set_diem(tx, tenant.account, 1_000_000)
         async with yard.database.transaction() as tx:
             await tx.run("ledger.refill", account_id=tenant.account.id)
-            waiting = asyncio.create_task(play.queue(tenant, "k"))
+            waiting = play.beside(play.queue(tenant, "k"))
             asked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             async with asyncio.timeout(10):
                 while not await play.sql(asked + " AND datname = current_database()"):

@@ -9,7 +9,7 @@ import pytest
 from psycopg.errors import DeadlockDetected
 
 from squero.domain import accounts, generation, upkeep
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     AuthenticationFailed,
     InsufficientBalance,
@@ -48,18 +48,18 @@ def told(yard, monkeypatch):
     return Told(yard.intake, monkeypatch)
 
 
-async def alone(yard):
+async def alone(play):
     """Takes as long as it takes, as a job does that goes by itself."""
     go_on = asyncio.Event()
-    others = [asyncio.create_task(yard.intake.take(None, go_on.wait)) for _ in range(2)]
+    others = [play.beside(play.yard.intake.take(None, go_on.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     return go_on, others
 
 
-async def together(yard, play, tenants):
+async def together(play, tenants):
     """What became of a job of each tenant, all of which wait at the same time."""
-    go_on, others = await alone(yard)
-    calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
+    go_on, others = await alone(play)
+    calls = [play.beside(play.queue(tenant)) for tenant in tenants]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert not any(other.done() for other in others)
     go_on.set()
@@ -127,7 +127,7 @@ class TestTogether:
         first = [await play.queue(tenant) for tenant in tenants]
         alone = await play.world()
         assert told.asked == []
-        second = await together(yard, play, tenants)
+        second = await together(play, tenants)
         both = await play.world()
         assert told.asked == [[tenant.account.id for tenant in tenants]]
         assert told.taken == set(second)
@@ -160,7 +160,7 @@ class TestTogether:
         await sql(
             "UPDATE keys SET usd_limit_micros = %s WHERE account_id = %s", PRICE, limited.account.id
         )
-        found = await together(yard, play, tenants)
+        found = await together(play, tenants)
         assert [type(one) for one in found if isinstance(one, Exception)] == [
             InsufficientBalance,
             AuthenticationFailed,
@@ -176,7 +176,7 @@ class TestTogether:
     async def test_who_comes_back_does_so_by_itself(self, yard, play, open_tenant, told):
         tenants = [await open_tenant() for _ in range(3)]
         await play.queue(tenants[0])
-        found = await together(yard, play, tenants)
+        found = await together(play, tenants)
         assert told.taken == {found[0]}
         assert (await upkeep.audit(yard)).in_order
         shares = await play.sql("SELECT queued FROM shares")
@@ -186,7 +186,7 @@ class TestTogether:
         tenants = [await open_tenant() for _ in range(2)]
         for tenant in tenants:
             await play.queue(tenant)
-        found = await together(yard, play, 3 * tenants)
+        found = await together(play, 3 * tenants)
         assert len(set(found)) == 6
         assert all(len(ids) == len(set(ids)) for ids in told.asked)
         shares = await play.sql("SELECT queued FROM shares")
@@ -201,8 +201,8 @@ class TestTogether:
             await other.execute(
                 "SELECT FROM shares WHERE account_id = %s FOR UPDATE", [tenants[0].account.id]
             )
-            go_on, _ = await alone(yard)
-            calls = [asyncio.create_task(play.queue(tenant)) for tenant in tenants]
+            go_on, _ = await alone(play)
+            calls = [play.beside(play.queue(tenant)) for tenant in tenants]
             async with asyncio.timeout(10):
                 await asyncio.gather(*calls[1:])
             assert not calls[0].done()
@@ -218,16 +218,16 @@ class TestFailures:
     async def test_leave_each_to_itself(self, yard, play, open_tenant, told, error):
         tenants = [await open_tenant() for _ in range(3)]
         told.error = error()
-        found = await together(yard, play, tenants)
+        found = await together(play, tenants)
         assert len(told.asked) == 1
         rows = await play.sql("SELECT queue_id FROM generations")
         assert {row["queue_id"] for row in rows} == set(found)
         assert (await upkeep.audit(yard)).in_order
 
-    async def test_of_the_connection_is_everybodys(self, yard, play, open_tenant, told):
+    async def test_of_the_connection_is_everybodys(self, play, open_tenant, told):
         tenants = [await open_tenant() for _ in range(3)]
         told.error = psycopg.OperationalError()
-        found = await together(yard, play, tenants)
+        found = await together(play, tenants)
         assert found == 3 * [told.error]
         assert await play.sql("SELECT queue_id FROM generations") == []
         told.error = None
@@ -248,8 +248,8 @@ class TestFailures:
             await play.queue(tenant)
         hold = asyncio.Event()
         told.before = hold.wait
-        go_on, _ = await alone(yard)
-        calls = [asyncio.create_task(play.queue(tenant)) for tenant in 2 * tenants]
+        go_on, _ = await alone(play)
+        calls = [play.beside(play.queue(tenant)) for tenant in 2 * tenants]
         while len(yard.intake._waiting) < 3:
             await asyncio.sleep(0.001)
         left = yard.intake._waiting[0]

@@ -13,7 +13,7 @@ import pytest
 
 from squero.domain import accounts, generation, keys, upkeep
 from squero.domain.accounts import LineSpent
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 from squero.errors import (
     AuthenticationFailed,
     InsufficientBalance,
@@ -87,7 +87,7 @@ def behind(play, sql, database_url):
             await first.execute(
                 "SELECT FROM shares WHERE account_id = %s FOR UPDATE", [tenant.account.id]
             )
-            call = asyncio.create_task(play.queue(tenant))
+            call = play.beside(play.queue(tenant))
             async with asyncio.timeout(5):
                 while not await sql("SELECT pid FROM pg_locks WHERE NOT granted"):
                     await asyncio.sleep(0.01)

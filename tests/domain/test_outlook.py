@@ -3,7 +3,7 @@
 import pytest
 from psycopg import OperationalError
 
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 
 pytestmark = pytest.mark.anyio
 

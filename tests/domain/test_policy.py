@@ -5,8 +5,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from squero.domain import generation, policy
-from squero.domain.catalog import VideoRequest
 from squero.domain.policy import PolicyError, RefusedTerms
+from squero.domain.video_request import VideoRequest
 from squero.errors import ContentRefused
 
 pytestmark = pytest.mark.anyio

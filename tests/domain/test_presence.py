@@ -3,7 +3,7 @@
 import pytest
 
 from squero.domain import attempt
-from squero.domain.catalog import VideoRequest
+from squero.domain.video_request import VideoRequest
 
 from .conftest import TEXT
 

@@ -5,10 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from squero.domain import catalog, generation
-from squero.domain.catalog import Catalog, Clip, VideoRequest
+from squero.domain import catalog, generation, video_request
+from squero.domain.catalog import Catalog
+from squero.domain.clip import Clip, clips
 from squero.domain.keys import Worker
 from squero.domain.pricing import ASKED_SECONDS, KEPT_SECONDS, Reported, terms, with_margin
+from squero.domain.video_request import VideoRequest
 from squero.errors import ModelOffline, NotFound
 
 pytestmark = pytest.mark.anyio
@@ -190,9 +192,11 @@ class TestDue:
 
 class TestClips:
     def test_are_what_requests_come_to(self, model):
-        found = set(catalog.clips(model))
+        found = set(clips(model))
         asked = {
-            catalog.clip(model, replace(TEXT, resolution=size, aspect_ratio=ratio, audio=audio))
+            video_request.clip(
+                model, replace(TEXT, resolution=size, aspect_ratio=ratio, audio=audio)
+            )
             for size in (None, "480p", "720p")
             for ratio in (None, "16:9", "1:1")
             for audio in (None, True, False)
@@ -214,7 +218,7 @@ class TestClips:
         text = ENTRY
         for old, new in changes.items():
             text = text.replace(old, new)
-        found = list(catalog.clips(entries(text).find("far")))
+        found = list(clips(entries(text).find("far")))
         assert {one.audio for one in found} == sounds
         assert ratios is None or {one.aspect_ratio for one in found} == ratios
         assert len(set(found)) == len(found)

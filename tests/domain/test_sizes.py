@@ -6,8 +6,9 @@ import pytest
 
 import squero
 from squero.domain import catalog
-from squero.domain.catalog import VideoRequest, frame_size
+from squero.domain.clip import frame_size
 from squero.domain.sizes import sizes
+from squero.domain.video_request import VideoRequest, check
 
 MODELS = catalog.load(Path(squero.__file__).parent / "models").models
 
@@ -19,7 +20,7 @@ def test_is_what_the_model_makes_of_it(model):
         request = VideoRequest(
             model.id, "p", model.constraints.durations[0], "", *named, media=media
         )
-        width, height = frame_size(catalog.check(model, request), (4, 3))
+        width, height = frame_size(check(model, request), (4, 3))
         assert size == f"{width}x{height}"
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from squero.domain import attempt, generation, upkeep
+from squero.domain import attempt, generation, unfinished, upkeep
 from squero.errors import InsufficientBalance, StaleAttempt
 
 pytestmark = pytest.mark.anyio
@@ -55,10 +55,10 @@ class Crowd:
 
     async def tick(self) -> None:
         await self.pass_time(2)
-        await attempt.reap(self.yard)
-        await attempt.give_up(self.yard)
+        await unfinished.reap(self.yard)
+        await unfinished.give_up(self.yard)
         await upkeep.expire(self.yard)
-        await attempt.release_own(self.yard, self.play.server)
+        await unfinished.release_own(self.yard, self.play.server)
         self.workers[0] = await self.play.hire(own=True)
 
     async def act(self) -> None:
@@ -90,7 +90,7 @@ async def test_a_crowd(yard, play, open_tenant, pass_time, seed):
     assert (await upkeep.audit(yard)).in_order
     while claimed := await play.claim(workers[1]):
         await play.finish(workers[1], claimed)
-    await attempt.release_own(yard, play.server)
+    await unfinished.release_own(yard, play.server)
     found = await upkeep.audit(yard)
     assert found.in_order
     left = await play.sql("SELECT count(*) AS n FROM generations WHERE state = 'queued'")

@@ -206,7 +206,7 @@ class TestHistory:
         waiter = await psycopg.AsyncConnection.connect(database_url)
         async with waiter, holder:
             await holder.execute(lock)
-            waiting = asyncio.create_task(waiter.execute(lock))
+            waiting = play.beside(waiter.execute(lock))
             asked = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
             while not await sql(asked, waiter.info.backend_pid):
                 await asyncio.sleep(0.01)

@@ -14,9 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from squero.confine import kernel_walls
-from squero.engines.host import Host, Interrupted, Listener
+from squero.engines.host import Host, Interrupted
 from squero.engines.messages import Done
 from squero.engines.process import environment
+from squero.engines.reports import Listener
 from squero.shot import (
     BadInput,
     Crashed,
@@ -410,8 +411,12 @@ class TestPrice:
     ) -> None:
         assert await host.price(shot_of("", audio=audio)) == micros
 
-    async def test_of_an_engine_that_has_none(self, tmp_path: Path, shot_of: ShotOf) -> None:
-        host = Host("motion", {}, tmp_path)
+    @pytest.mark.parametrize(("engine", "alone"), [("motion", False), ("broken", True)])
+    async def test_of_an_engine_that_has_none(
+        self, plugin: Path, tmp_path: Path, shot_of: ShotOf, engine: str, alone: bool
+    ) -> None:
+        """For that alone it is not loaded, which `broken` would not survive."""
+        host = Host(engine, {}, tmp_path, prices_alone=alone)
         try:
             assert await host.price(shot_of("")) is None
         finally:
@@ -542,7 +547,8 @@ class TestPrivacy:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from squero.engines.host import Host, Listener
+from squero.engines.host import Host
+from squero.engines.reports import Listener
 from squero.shot import Shot
 
 async def main():

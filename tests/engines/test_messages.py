@@ -42,6 +42,7 @@ SHOT = Shot(
     "command",
     [
         Load("a:B", {"steps": 3, "dtype": "half"}),
+        Load("a:B", {}, prices_alone=True),
         Render(3, SHOT, Path("/o")),
         Stop(3),
         Settle(3, "n"),

@@ -13,7 +13,9 @@ import av
 import pytest
 
 from squero.domain import catalog
-from squero.domain.catalog import FPS, Model, VideoRequest, frame_size
+from squero.domain.clip import FPS, frame_size
+from squero.domain.model import SIZES, Model
+from squero.domain.video_request import VideoRequest, check
 from squero.engines.motion import Motion
 from squero.shot import Shot
 from tests.media.samples import film, recording, still
@@ -113,12 +115,12 @@ def asked(model: Model) -> Iterator[VideoRequest]:
 
 def smallest(model: Model) -> str | None:
     listed = model.constraints.resolutions
-    return min(listed, key=lambda name: catalog.SIZES[name][1]) if listed else None
+    return min(listed, key=lambda name: SIZES[name][1]) if listed else None
 
 
 def shot_of(model: Model, request: VideoRequest, media: dict[str, Path]) -> Shot:
     """What a worker would be handed for the request, with every kind of media that it may have."""
-    clip = catalog.check(model, request)
+    clip = check(model, request)
     width, height = frame_size(clip, (400, 300))
     sent = {name.removesuffix("_url"): media[name] for name in model.takes - {"audio_url"}}
     return Shot(PROMPT, width, height, clip.frames, FPS, 5, audio=clip.audio, media=sent)

@@ -237,7 +237,8 @@ GROUP BY account_id;
 -- name: claim
 -- The waiting account with the least virtual time; its oldest job, of a warm model if it has one;
 -- or the job that was chosen. What failed at the worker's hands a minute ago is for another worker,
--- where there is one that can.
+-- where there is one that can: `choose` says so too, word for word, as a view or a function that
+-- both would ask costs 3 to 5 % of a claim, which is mostly the time of its planning.
 WITH shunned AS MATERIALIZED (
     SELECT queue_id FROM generations g
     WHERE worker_id = %(worker_id)s AND state = 'queued' AND strikes > 0

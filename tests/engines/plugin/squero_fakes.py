@@ -175,6 +175,13 @@ class Broken:
         raise AssertionError
 
 
+class Dear(Broken):
+    """Would tell prices, but does not load."""
+
+    def price(self, shot: Shot) -> int:
+        raise AssertionError
+
+
 class Paced:
     """Draws as long as it is told, and codes in its rest; notes in a diary when it was busy."""
 

@@ -1,0 +1,40 @@
+"""What a request comes to with a model: its sound and its resolution, or why it is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import squero
+from squero.domain import catalog
+from squero.domain.video_request import VideoRequest, check, clip
+from squero.errors import InvalidRequest
+
+MODELS = catalog.load(Path(squero.__file__).parent / "models").models
+SILENT = MODELS["wan-2-7-image-to-video"]
+
+
+def test_has_the_sound_that_is_brought():
+    asked = VideoRequest(SILENT.id, "p", SILENT.constraints.durations[0])
+    assert not clip(SILENT, asked).audio
+    media = {"image_url": "https://a.test/", "audio_url": "https://a.test/"}
+    assert check(SILENT, replace(asked, media=media)).audio
+
+
+def test_cannot_be_silent_with_a_sound():
+    model = MODELS["motion-text-to-video"]
+    media = {"audio_url": "https://a.test/"}
+    asked = VideoRequest(model.id, "p", "5s", audio=False, media=media)
+    with pytest.raises(InvalidRequest) as told:
+        check(model, asked)
+    assert [issue.path for issue in told.value.issues] == [("audio",)]
+
+
+def test_of_a_model_without_resolutions():
+    model = MODELS["kling-2.6-pro-text-to-video"]
+    asked = VideoRequest(model.id, "p", "5s")
+    assert check(model, asked).resolution == "720p"
+    with pytest.raises(InvalidRequest) as told:
+        check(model, replace(asked, resolution="720p"))
+    (issue,) = told.value.issues
+    assert issue.message == "This model does not support resolution"
