@@ -5,6 +5,8 @@ sent is still in the processor's cache for the next.
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from threading import Lock
 from typing import TypeAlias
 
@@ -30,14 +32,6 @@ class Chunks:
         self._opened: dict[tuple[Source, bytes], tuple[bytearray, int]] = {}
         """By object and nonce, with the bytes that count; used longest ago first."""
 
-    @property
-    def crowded(self) -> bool:
-        """Whether all the memory that is kept is in use: more of it would be fresh."""
-        with self._lock:
-            return len(self._blank) + len(self._opened) >= LIMIT_BUFFERS and not any(
-                map(_is_free, [*self._blank, *(buffer for buffer, _ in self._opened.values())])
-            )
-
     def enter(self, source: Source) -> None:
         """One reader more of this object."""
         with self._lock:
@@ -54,8 +48,21 @@ class Chunks:
 
     def take(self, length: int) -> memoryview:
         """A view of so many bytes which nobody else has a view of; what they hold is left over."""
+        return self.take_some(1)[0][:length]
+
+    def take_some(self, most: int) -> Sequence[memoryview]:
+        """Such views of whole buffers, up to so many: one, or more where the limit has room."""
         with self._lock:
-            return memoryview(self._free())[:length]
+            # The last one used is the warmest.
+            free = list(islice(filter(_is_free, reversed(self._blank)), most))
+            while len(free) < most and (buffer := self._room()) is not None:
+                self._blank.append(buffer)
+                free.append(buffer)
+            if not free:
+                self._let_go()
+                free.append(bytearray(self._length))
+                self._blank += free
+            return [memoryview(buffer) for buffer in free]
 
     def keep(self, source: Source, nonce: bytes, view: memoryview) -> None:
         """This taken view now holds this chunk, opened: from here on nobody may change it."""
@@ -76,25 +83,18 @@ class Chunks:
             self._opened[source, nonce] = found
             return memoryview(found[0])[: found[1]].toreadonly()
 
-    def _free(self) -> bytearray:
-        """A buffer without a view: the last one used, a new one, the one found longest ago."""
-        for buffer in reversed(self._blank):
-            if _is_free(buffer):
-                return buffer
-        if len(self._blank) + len(self._opened) >= LIMIT_BUFFERS:
-            self._forget()
-        if not (self._blank and _is_free(self._blank[-1])):
-            self._blank.append(bytearray(self._length))
-        return self._blank[-1]
-
-    def _forget(self) -> None:
-        """Makes room for one buffer: blanks what was found longest ago, or lets go of one in use,
-        which lives as long as its views do."""
+    def _room(self) -> bytearray | None:
+        """A buffer more: a new one, or the one found longest ago of which nobody has a view."""
+        if len(self._blank) + len(self._opened) < LIMIT_BUFFERS:
+            return bytearray(self._length)
         for place, (buffer, _) in self._opened.items():
             if _is_free(buffer):
                 del self._opened[place]
-                self._blank.append(buffer)
-                return
+                return buffer
+        return None
+
+    def _let_go(self) -> None:
+        """Keeps one buffer less: it is in use, and lives as long as its views do."""
         if self._blank:
             del self._blank[0]
         else:

@@ -258,7 +258,8 @@ class SealedReader(io.RawIOBase):
 
         Their memory is used again once nobody holds a view of it.
         """
-        return self._piece(start, end, None)
+        number, offset = divmod(start, CHUNK_BYTES)
+        return memoryview(self._chunk(number))[offset : end - number * CHUNK_BYTES]
 
     def pieces(self, start: int, end: int, most: int) -> Sequence[memoryview]:
         """The next pieces, up to so many, which the system has in memory: at least one.
@@ -268,15 +269,18 @@ class SealedReader(io.RawIOBase):
         """
         if not _AT_ONCE:
             raise BlockingIOError
-        memory, pieces = _chunks.take(_SEALED_CHUNK_BYTES), list[memoryview]()
-        while start < end and len(pieces) < most and not (pieces and _chunks.crowded):
+        number, offset = divmod(start, CHUNK_BYTES)
+        stop = min(number + most, -(-end // CHUNK_BYTES))
+        sealed, pieces = _chunks.take(_SEALED_CHUNK_BYTES), list[memoryview]()
+        for plain in _chunks.take_some(stop - number):
             try:
-                pieces.append(self._piece(start, end, memory))
+                chunk = memoryview(self._chunk(number, sealed, plain))
             except BlockingIOError:
                 if not pieces:
                     raise
                 break
-            start += len(pieces[-1])
+            pieces.append(chunk[offset : end - number * CHUNK_BYTES])
+            number, offset = number + 1, 0
         return pieces
 
     def close(self) -> None:
@@ -288,33 +292,29 @@ class SealedReader(io.RawIOBase):
         self._held = _NOTHING
         super().close()
 
-    def _piece(self, start: int, end: int, memory: memoryview | None) -> memoryview:
-        number, offset = divmod(start, CHUNK_BYTES)
-        chunk = memoryview(self._chunk(number, memory))
-        return chunk[offset : end - number * CHUNK_BYTES]
-
-    def _chunk(self, number: int, memory: memoryview | None = None) -> bytes | memoryview:
-        """A chunk, opened: read at once into this memory, or, without one, when the disk has it."""
-        held, plain = self._held
+    def _chunk(
+        self, number: int, sealed: memoryview | None = None, plain: memoryview | None = None
+    ) -> bytes | memoryview:
+        """A chunk, opened: at once and by way of this memory, or when the disk has it."""
+        held, found = self._held
         if held == number:
-            return plain
+            return found
         if self.closed:
             raise ValueError("The reader is closed")
         self._held = _NOTHING
         last = number == self._chunks - 1
         length = self._last_bytes if last else CHUNK_BYTES
-        position = _HEADER_BYTES + number * _SEALED_CHUNK_BYTES
         nonce, source = _nonce(number, last), self._source
         assert source is not None
-        if found := _chunks.find(source, nonce):
-            return found
-        sealed = self._read(length + _TAG_BYTES, position, memory)
+        if chunk := _chunks.find(source, nonce):
+            return chunk
+        data = self._read(length + _TAG_BYTES, _HEADER_BYTES + number * _SEALED_CHUNK_BYTES, sealed)
         try:
             if self._chunks == 1:
                 # No other chunk comes after it, for which the memory would be there already.
-                return self._cipher.decrypt(nonce, sealed, self._header)
-            plain = _chunks.take(length)
-            self._cipher.decrypt_into(nonce, sealed, self._header, plain)
+                return self._cipher.decrypt(nonce, data, self._header)
+            plain = _chunks.take(length) if plain is None else plain[:length]
+            self._cipher.decrypt_into(nonce, data, self._header, plain)
         except InvalidTag:
             raise SealBroken("The sealed object does not open under this key") from None
         _chunks.keep(source, nonce, plain)
