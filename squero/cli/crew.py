@@ -80,7 +80,10 @@ async def _keep(yard: Yard, server: UUID, url: str, number: int, gpus: str | Non
     while True:
         try:
             worker_id, token = await _hire(yard, server, f"own {number}")
-            log.warning("a worker ended", code=await _run(url, token, gpus))
+            try:
+                log.warning("a worker ended", code=await _run(url, token, gpus))
+            except OSError as error:
+                log.warning("a worker does not start", error=type(error).__name__)
             await unfinished.release_own(yard, server, worker_id)
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)

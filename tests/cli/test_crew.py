@@ -106,6 +106,30 @@ class TestEnd:
         assert await _in_force(yard) == []
 
 
+class TestStart:
+    @pytest.mark.anyio
+    async def test_is_tried_again_where_the_machine_is_full(
+        self, yard: Yard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And the token of the one that did not start is worth nothing."""
+        tokens, started = [], asyncio.Event()
+
+        async def run(url: str, token: str, gpus: str | None) -> int:
+            tokens.append(token)
+            if len(tokens) == 1:
+                raise BlockingIOError("no process is left")
+            started.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(module, "_run", run)
+        monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.01)
+        async with crew(yard, uuid4(), "http://127.0.0.1:9", 1):
+            await asyncio.wait_for(started.wait(), 10)
+            assert len(await _in_force(yard)) == 1
+        assert len(set(tokens)) == 2
+
+
 async def _in_force(yard: Yard) -> list[UUID]:
     async with yard.database.reading() as tx:
         return list(await tx.values("workers.list"))
