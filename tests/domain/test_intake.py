@@ -58,8 +58,14 @@ async def alone(play):
 
 async def together(play, tenants):
     """What became of a job of each tenant, all of which wait at the same time."""
+    intake = play.yard.intake
     go_on, others = await alone(play)
+    # As if statements were under way, until each of the jobs waits or was refused before.
+    intake._tasks |= {None, others[0]}
     calls = [play.beside(play.queue(tenant)) for tenant in tenants]
+    while len(intake._waiting) + sum(call.done() for call in calls) < len(calls):
+        await asyncio.sleep(0.001)
+    intake._tasks = {asyncio.create_task(intake._go_on())}
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert not any(other.done() for other in others)
     go_on.set()
