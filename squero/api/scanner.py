@@ -122,7 +122,8 @@ class Scanner:
         self._spooling = Lock()
         self._discarded = False
         self._secret = secrets.token_hex(16)
-        self._state: Callable[[bytes, int], int] = self._text
+        # Not bound to this one: it would hold itself, and its media, until it is collected.
+        self._state: Callable[[Scanner, bytes, int], int] = Scanner._text
         self._held = b""
         self._open = bytearray()
         self._structures = 0
@@ -140,7 +141,7 @@ class Scanner:
         self._held = b""
         position = 0
         while position < len(data) and not self._held:
-            position = self._state(data, position)
+            position = self._state(self, data, position)
 
     def finish(self) -> None:
         """Ends the document; raises InvalidJson when it ends inside a data URL."""
@@ -169,7 +170,7 @@ class Scanner:
             self._pass(match[0])
             self._follow(_STRING.sub(b"", match[0]).translate(None, _NOT_STRUCTURE))
         if match.end() < len(data):
-            self._state = self._head
+            self._state = Scanner._head
         return match.end()
 
     def _head(self, data: bytes, start: int) -> int:
@@ -199,12 +200,12 @@ class Scanner:
         media_type = url[1].partition(";")[0].lower()
         self._current = self.payloads[token] = Payload(media_type)
         self._pass(b'"%s"' % token.encode())
-        self._state = self._payload
+        self._state = Scanner._payload
         return end
 
     def _begin_string(self, data: bytes, start: int) -> int:
         self._pass(data[start : start + 1])
-        self._state = self._string
+        self._state = Scanner._string
         return start + 1
 
     def _string(self, data: bytes, start: int) -> int:
@@ -226,7 +227,7 @@ class Scanner:
 
     def _close_string(self) -> None:
         self._before = _QUOTE
-        self._state = self._text
+        self._state = Scanner._text
 
     def _content(self, data: bytes, start: int) -> tuple[int, bool]:
         """Where a string's content ends, and whether with its quote; holds back half an escape."""

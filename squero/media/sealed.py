@@ -145,6 +145,8 @@ class SealedWriter:
         if not self._finished:
             self._seal(self._take(), last=True)
             self._finished = True
+            # Half a megabyte that nobody needs any more, however long this object lives.
+            self._plain = self._sealed = memoryview(b"")
         return self.size
 
     def _keep(self, view: memoryview) -> memoryview:

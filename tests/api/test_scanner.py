@@ -1,6 +1,8 @@
 import base64
+import gc
 import itertools
 import json
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -288,3 +290,19 @@ class TestIsPlain:
     )
     def test_what_must_be_scanned(self, document: bytes) -> None:
         assert not is_plain(document)
+
+
+@pytest.mark.parametrize("end", [b'QQ=="}', b"QQ"])
+def test_is_gone_with_the_last_who_holds_it(end: bytes, tmp_path: Path) -> None:
+    """And the media in it: not some time later, with whatever else is collected."""
+    scanner = Scanner()
+    scanner.feed(b'{"a": "data:image/png;base64,' + end)
+    scanner.settle(Spool(tmp_path))
+    gone = [weakref.ref(held) for held in (scanner, *scanner.payloads.values())]
+    gc.disable()
+    try:
+        scanner.discard()
+        del scanner
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()

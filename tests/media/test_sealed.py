@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
@@ -91,6 +92,16 @@ def test_pieces_and_ranges(sizes: list[int], start: int, length: int) -> None:
         buffered = io.BufferedReader(reader, 1000)
         buffered.seek(start)
         assert buffered.read(length) == plain[start : start + length]
+
+
+def test_a_finished_writer_holds_no_memory(file: IO[bytes]) -> None:
+    writer = SealedWriter(file.fileno(), KEY)
+    writer.write(b"a gondola")
+    memory = weakref.ref(writer._plain), weakref.ref(writer._sealed)
+    assert writer.finish() == writer.finish() == 9
+    assert [ref() for ref in memory] == [None, None]
+    with pytest.raises(ValueError, match="finished"):
+        writer.write(b"more")
 
 
 def test_seek_and_tell_like_a_file(file: IO[bytes]) -> None:
