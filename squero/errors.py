@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+LIMIT_QUOTED = 20
+"""Characters of a client's word in an issue: an answer holds it three times, and of all of them
+together 200 characters at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:

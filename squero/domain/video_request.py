@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 
 from squero.domain.clip import Clip
 from squero.domain.model import Model
-from squero.errors import InvalidRequest, Issue
+from squero.errors import LIMIT_QUOTED, InvalidRequest, Issue
 from squero.media.spool import DataUrl
-
-LIMIT_QUOTED = 20
-"""Characters of a value in an issue: an answer holds it three times, for three fields at most."""
 
 
 @dataclass(slots=True)
