@@ -70,7 +70,7 @@ _HEADERS: Final = {
     "x-venice-version": "The version of Squero that answered.",
     "x-venice-balance-usd": "What was available before the call, in USD; 9999999999 without a "
     "meter.",
-    "x-venice-balance-diem": "Always 0: there is one currency, USD.",
+    "x-venice-balance-diem": "What is left of the day's DIEM; 0 for an account without.",
     "x-venice-model-id": "The model that the call was about.",
     "x-ratelimit-limit-requests": "Calls of this kind that the account may make in a minute.",
     "x-ratelimit-remaining-requests": "Calls that are left of them.",
