@@ -104,9 +104,11 @@ def _media_issues(model: Model, media: Mapping[str, str | DataUrl]) -> list[Issu
         for name in media
         if name not in model.takes
     ]
-    if model.starts_from and model.starts_from not in media:
-        issues.append(Issue((model.starts_from,), "Field is required", "invalid_type", "string"))
-    return issues
+    missing = (name for name in model.needed if name not in media)
+    return [
+        *issues,
+        *(Issue((name,), "Field is required", "invalid_type", "string") for name in missing),
+    ]
 
 
 def _json_type(value: object) -> str:

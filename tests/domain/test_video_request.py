@@ -30,6 +30,20 @@ def test_cannot_be_silent_with_a_sound():
     assert [issue.path for issue in told.value.issues] == [("audio",)]
 
 
+@pytest.mark.parametrize("name", ["pixverse-c1-transition", "pixverse-v5.6-transition"])
+def test_of_a_transition_both_ends_are_required(name):
+    model = MODELS[name]
+    both = dict.fromkeys(("image_url", "end_image_url"), "https://a.test/")
+    asked = VideoRequest(model.id, "p", "5s", media=both)
+    assert check(model, asked).frames == 120
+    for missing in both:
+        some = {field: url for field, url in both.items() if field != missing}
+        with pytest.raises(InvalidRequest) as told:
+            check(model, replace(asked, media=some))
+        (issue,) = told.value.issues
+        assert (issue.path, issue.message) == ((missing,), "Field is required")
+
+
 def test_of_a_model_without_resolutions():
     model = MODELS["kling-2.6-pro-text-to-video"]
     asked = VideoRequest(model.id, "p", "5s")
