@@ -28,6 +28,7 @@ SIZES: Mapping[str, tuple[int, int]] = {
 
 DEFAULT_RESOLUTION = "720p"
 DEFAULT_RATIO = "16:9"
+PROMPT_LIMIT = 2500
 
 AspectRatio = Literal[
     "16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:5"
@@ -70,7 +71,7 @@ class Constraints(BaseModel):
     """Whether it takes `audio_url`."""
     video_input: bool = False
     """Whether it takes `video_url`."""
-    prompt_character_limit: Annotated[int, Field(gt=0)] = 2500
+    prompt_character_limit: Annotated[int, Field(gt=0)] = PROMPT_LIMIT
 
 
 class UpstreamPrice(BaseModel):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from squero.domain.clip import Clip
-from squero.domain.model import Model
+from squero.domain.model import PROMPT_LIMIT, Model
 from squero.errors import LIMIT_QUOTED, InvalidRequest, Issue
 from squero.media.spool import DataUrl
 
@@ -60,10 +60,12 @@ def clip(model: Model, request: VideoRequest) -> Clip:
 
 def _prompt_issues(model: Model, request: VideoRequest) -> list[Issue]:
     limit = model.constraints.prompt_character_limit
+    # A short limit is the prompt's alone: the default negative prompt would break it, unsent.
+    limits = {"prompt": limit, "negative_prompt": max(limit, PROMPT_LIMIT)}
     return [
-        Issue((name,), f"String must contain at most {limit} character(s)", "too_big")
-        for name in ("prompt", "negative_prompt")
-        if len(getattr(request, name)) > limit
+        Issue((name,), f"String must contain at most {most} character(s)", "too_big")
+        for name, most in limits.items()
+        if len(getattr(request, name)) > most
     ]
 
 

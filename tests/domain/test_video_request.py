@@ -44,6 +44,20 @@ def test_of_a_transition_both_ends_are_required(name):
         assert (issue.path, issue.message) == ((missing,), "Field is required")
 
 
+@pytest.mark.parametrize(("limit", "least"), [(40, 2500), (2500, 2500), (3500, 3500)])
+def test_a_short_limit_is_the_prompts_alone(limit, least):
+    model = MODELS["motion-text-to-video"]
+    limits = model.constraints.model_copy(update={"prompt_character_limit": limit})
+    model = model.model_copy(update={"constraints": limits})
+    check(model, VideoRequest(model.id, "p" * limit, "5s", "n" * least))
+    with pytest.raises(InvalidRequest) as told:
+        check(model, VideoRequest(model.id, "p" * (limit + 1), "5s", "n" * (least + 1)))
+    assert [(issue.path, issue.message) for issue in told.value.issues] == [
+        (("prompt",), f"String must contain at most {limit} character(s)"),
+        (("negative_prompt",), f"String must contain at most {least} character(s)"),
+    ]
+
+
 def test_of_a_model_without_resolutions():
     model = MODELS["kling-2.6-pro-text-to-video"]
     asked = VideoRequest(model.id, "p", "5s")
