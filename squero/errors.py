@@ -131,6 +131,8 @@ class StaleAttempt(Refused):
 
 class PayloadTooLarge(Refused):
     status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    """The newer contract has it in the body, beside the words."""
     message = "The request payload is too large. Please reduce the size of your request."
 
 

@@ -216,6 +216,7 @@ def _error() -> dict[str, Any]:
         "required": ["error"],
         "properties": {
             "error": {"type": "string"},
+            "code": {"type": "string", "description": "With a 413: PAYLOAD_TOO_LARGE."},
             "credits_refunded": {
                 "type": "boolean",
                 "description": "On a job that failed: its price is back.",
@@ -254,6 +255,8 @@ def _refusal(status: str) -> dict[str, Any]:
     schema = "Error"
     if isinstance(refused, errors.InvalidRequest):
         schema, example = "DetailedError", example | issues.body(refused.issues)
+    if isinstance(refused, errors.PayloadTooLarge):
+        example["code"] = refused.code
     if isinstance(refused, errors.JobFailed):
         example["credits_refunded"] = refused.credits_refunded
     names = ["cf-ray", "x-venice-version"]
