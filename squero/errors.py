@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+LIMIT_QUOTED = 20
+"""Characters of a client's word in an issue: an answer holds it three times, and of all of them
+together 200 characters at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -127,6 +131,8 @@ class StaleAttempt(Refused):
 
 class PayloadTooLarge(Refused):
     status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    """The newer contract has it in the body, beside the words."""
     message = "The request payload is too large. Please reduce the size of your request."
 
 

@@ -113,6 +113,7 @@ class TestBrowser:
         assert "POST" in answer.headers["access-control-allow-methods"]
         allowed = answer.headers["access-control-allow-headers"].split(", ")
         assert {"authorization", "x-stainless-retry-count"} <= set(allowed)
+        assert {"content-type", "idempotency-key", "range", "if-range"} <= set(allowed)
 
     async def test_reads_answers_and_errors(self, http):
         for path in ("/api/v1/models", "/api/v1/nowhere"):

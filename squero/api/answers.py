@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from squero.api.head import Header
 from squero.api.http import LINE, Protocol
 from squero.api.reply import REPLY, Reply
-from squero.errors import InvalidRequest, JobFailed, Refused
+from squero.errors import InvalidRequest, JobFailed, PayloadTooLarge, Refused
 from squero.media.sealed import SealedReader
 from squero.wire import issues
 
@@ -52,6 +52,8 @@ def refusal(refused: Refused, headers: Sequence[Header] = ()) -> Response:
     body: dict[str, object] = {"error": refused.message}
     if isinstance(refused, InvalidRequest):
         body |= issues.body(refused.issues)
+    if isinstance(refused, PayloadTooLarge):
+        body["code"] = refused.code
     if isinstance(refused, JobFailed):
         body["credits_refunded"] = refused.credits_refunded
     return Json(json.dumps(body).encode(), refused.status, headers)

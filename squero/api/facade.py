@@ -153,7 +153,7 @@ def _model(catalog: Catalog, asked: CreateVideoRequest) -> Model:
     if model.starts_from == "video_url":
         raise _invalid("model", f"{model.id} starts from a video, which these calls cannot send")
     if asked.picture and "image_url" not in model.takes:
-        able = [one.id for one in catalog.models.values() if one.starts_from == "image_url"]
+        able = [one.id for one in catalog.models.values() if one.needed == ("image_url",)]
         near = difflib.get_close_matches(model.id, able, n=1, cutoff=0)
         hint = f": {near[0]} does" if near else ""
         raise _invalid("input_reference", f"{model.id} does not start from a picture{hint}")

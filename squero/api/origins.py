@@ -11,7 +11,7 @@ ANY_ORIGIN = [
 """The headers of every answer of the API that let a page read it."""
 
 
-OURS = ("authorization", "content-type", "idempotency-key", "range")
+OURS = ("authorization", "content-type", "idempotency-key", "if-range", "range")
 OPENAIS = (
     "openai-organization",
     "openai-project",

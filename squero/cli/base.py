@@ -4,12 +4,23 @@ import logging
 import sys
 import tomllib
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import structlog
 from pydantic import ValidationError
+from structlog.typing import EventDict, WrappedLogger
 
 from squero.settings import HomeUnknown, Settings
+
+LOGGED: Final = frozenset(
+    (
+        *("event", "level", "timestamp", "queue_id", "attempt", "model", "models", "kind", "why"),
+        *("error", "at", "work", "code", "pid", "says"),
+        *("count", "wanted", "told", "failures", "seconds"),
+    )
+)
+"""What a line of a log may hold; none of it is a customer's. Whatever else it is given is dropped,
+and with it every traceback, whose last line may quote a prompt."""
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:
@@ -48,6 +59,7 @@ def configure_logs() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _only_listed,
             renderer,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -55,3 +67,7 @@ def configure_logs() -> None:
     )
     # Libraries may log what a customer sent; their warnings are enough.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def _only_listed(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    return {name: value for name, value in line.items() if name in LOGGED}

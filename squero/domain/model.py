@@ -28,6 +28,7 @@ SIZES: Mapping[str, tuple[int, int]] = {
 
 DEFAULT_RESOLUTION = "720p"
 DEFAULT_RATIO = "16:9"
+PROMPT_LIMIT = 2500
 
 AspectRatio = Literal[
     "16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:5"
@@ -64,13 +65,13 @@ class Constraints(BaseModel):
     aspect_ratios: tuple[AspectRatio, ...]
     audio: bool
     audio_configurable: bool
-    end_image: bool = False
-    """Whether it takes `end_image_url`."""
+    end_image: bool | Literal["required"] = False
+    """Whether it takes `end_image_url`, or cannot do without."""
     audio_input: bool = False
     """Whether it takes `audio_url`."""
     video_input: bool = False
     """Whether it takes `video_url`."""
-    prompt_character_limit: Annotated[int, Field(gt=0)] = 2500
+    prompt_character_limit: Annotated[int, Field(gt=0)] = PROMPT_LIMIT
 
 
 class UpstreamPrice(BaseModel):
@@ -120,11 +121,17 @@ class Model(BaseModel):
         listed = self.constraints
         able = {
             self.starts_from: True,
-            "end_image_url": listed.end_image,
+            "end_image_url": bool(listed.end_image),
             "audio_url": listed.audio_input,
             "video_url": listed.video_input,
         }
         return frozenset(name for name, can in able.items() if can and name)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The media fields that a queue call must send."""
+        ends_at = "end_image_url" if self.constraints.end_image == "required" else None
+        return tuple(name for name in (self.starts_from, ends_at) if name)
 
     @property
     def default_resolution(self) -> str:

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from squero.domain.clip import Clip
-from squero.domain.model import Model
-from squero.errors import InvalidRequest, Issue
+from squero.domain.model import PROMPT_LIMIT, Model
+from squero.errors import LIMIT_QUOTED, InvalidRequest, Issue
 from squero.media.spool import DataUrl
-
-LIMIT_QUOTED = 20
-"""Characters of a value in an issue: an answer holds it three times, for three fields at most."""
 
 
 @dataclass(slots=True)
@@ -63,10 +60,12 @@ def clip(model: Model, request: VideoRequest) -> Clip:
 
 def _prompt_issues(model: Model, request: VideoRequest) -> list[Issue]:
     limit = model.constraints.prompt_character_limit
+    # A short limit is the prompt's alone: the default negative prompt would break it, unsent.
+    limits = {"prompt": limit, "negative_prompt": max(limit, PROMPT_LIMIT)}
     return [
-        Issue((name,), f"String must contain at most {limit} character(s)", "too_big")
-        for name in ("prompt", "negative_prompt")
-        if len(getattr(request, name)) > limit
+        Issue((name,), f"String must contain at most {most} character(s)", "too_big")
+        for name, most in limits.items()
+        if len(getattr(request, name)) > most
     ]
 
 
@@ -107,9 +106,11 @@ def _media_issues(model: Model, media: Mapping[str, str | DataUrl]) -> list[Issu
         for name in media
         if name not in model.takes
     ]
-    if model.starts_from and model.starts_from not in media:
-        issues.append(Issue((model.starts_from,), "Field is required", "invalid_type", "string"))
-    return issues
+    missing = (name for name in model.needed if name not in media)
+    return [
+        *issues,
+        *(Issue((name,), "Field is required", "invalid_type", "string") for name in missing),
+    ]
 
 
 def _json_type(value: object) -> str:

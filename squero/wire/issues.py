@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from squero.errors import InvalidRequest, Issue
+from squero.errors import LIMIT_QUOTED, InvalidRequest, Issue
 from squero.media.spool import DataUrl
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -28,8 +28,7 @@ _NAMES = {
     list: "array",
     type(None): "null",
 }
-_LIMIT_CHOICE = 20
-_LIMIT_QUOTED = 100  # an answer holds it twice: in its tree and in its list
+_LIMIT_ALL_QUOTED = 200
 
 
 def parse(kind: type[Asked], fields: Mapping[str, object]) -> Asked:
@@ -49,13 +48,22 @@ def refusal(wrong: ValidationError) -> InvalidRequest:
     for error in errors:
         if error["type"] == "extra_forbidden":
             unknown.setdefault(error["loc"][:-1], []).append(str(error["loc"][-1]))
-    found += [_unrecognized(path, names) for path, names in unknown.items()]
+    found += [
+        _unrecognized(path, names, _left_to_quote(found) // len(unknown))
+        for path, names in unknown.items()
+    ]
     # One value that fits none of several types is one thing that is wrong.
     return InvalidRequest(list({(issue.path, issue.code): issue for issue in found}.values()))
 
 
-def _unrecognized(path: tuple[str | int, ...], names: Sequence[str]) -> Issue:
-    quoted = ", ".join(f"'{name}'" for name in names)[:_LIMIT_QUOTED]
+def _left_to_quote(found: Iterable[Issue]) -> int:
+    """How many characters of unknown names may still be told: an answer holds them twice."""
+    choices = (issue.received or "" for issue in found if issue.code == "invalid_enum_value")
+    return max(0, _LIMIT_ALL_QUOTED - 3 * sum(map(len, choices))) // 2
+
+
+def _unrecognized(path: tuple[str | int, ...], names: Sequence[str], limit: int) -> Issue:
+    quoted = ", ".join(f"'{name}'" for name in names)[:limit]
     return Issue(path, f"Unrecognized key(s) in object: {quoted}", "unrecognized_keys")
 
 
@@ -93,7 +101,7 @@ def _wrong_choice(path: tuple[str | int, ...], listed: str, value: object) -> Is
     expected = listed.replace(", ", " | ").replace(" or ", " | ")
     if not isinstance(value, str):
         return _wrong_type(path, expected, value)
-    received = value[:_LIMIT_CHOICE]
+    received = value[:LIMIT_QUOTED]
     message = f"Invalid enum value. Expected {expected}, received '{received}'"
     return Issue(path, message, "invalid_enum_value", expected, received)
 

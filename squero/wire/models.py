@@ -8,6 +8,7 @@ MODEL_TYPES = (
     "asr",
     "embedding",
     "image",
+    "music",
     "text",
     "tts",
     "upscale",

@@ -70,7 +70,7 @@ _HEADERS: Final = {
     "x-venice-version": "The version of Squero that answered.",
     "x-venice-balance-usd": "What was available before the call, in USD; 9999999999 without a "
     "meter.",
-    "x-venice-balance-diem": "Always 0: there is one currency, USD.",
+    "x-venice-balance-diem": "What is left of the day's DIEM; 0 for an account without.",
     "x-venice-model-id": "The model that the call was about.",
     "x-ratelimit-limit-requests": "Calls of this kind that the account may make in a minute.",
     "x-ratelimit-remaining-requests": "Calls that are left of them.",
@@ -216,6 +216,7 @@ def _error() -> dict[str, Any]:
         "required": ["error"],
         "properties": {
             "error": {"type": "string"},
+            "code": {"type": "string", "description": "With a 413: PAYLOAD_TOO_LARGE."},
             "credits_refunded": {
                 "type": "boolean",
                 "description": "On a job that failed: its price is back.",
@@ -254,6 +255,8 @@ def _refusal(status: str) -> dict[str, Any]:
     schema = "Error"
     if isinstance(refused, errors.InvalidRequest):
         schema, example = "DetailedError", example | issues.body(refused.issues)
+    if isinstance(refused, errors.PayloadTooLarge):
+        example["code"] = refused.code
     if isinstance(refused, errors.JobFailed):
         example["credits_refunded"] = refused.credits_refunded
     names = ["cf-ray", "x-venice-version"]

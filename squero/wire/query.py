@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final, TypeVar
 
-from squero.errors import InvalidRequest, Issue
+from squero.errors import LIMIT_QUOTED, InvalidRequest, Issue
 
 _DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME: Final = r"T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
@@ -22,7 +22,7 @@ class Wrong(Exception):
     def __init__(
         self, message: str, code: str, expected: str | None = None, *, got: str = ""
     ) -> None:
-        self.issue = Issue((), message, code, expected, got[:100] or None)
+        self.issue = Issue((), message, code, expected, got[:LIMIT_QUOTED] or None)
 
 
 class Query:
@@ -54,7 +54,7 @@ def one_of(known: Sequence[str]) -> Callable[[str], str]:
         if text in known:
             return text
         expected = " | ".join(f"'{one}'" for one in known)
-        message = f"Invalid enum value. Expected {expected}, received '{text[:100]}'"
+        message = f"Invalid enum value. Expected {expected}, received '{text[:LIMIT_QUOTED]}'"
         raise Wrong(message, "invalid_enum_value", expected, got=text)
 
     return read

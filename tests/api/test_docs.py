@@ -104,6 +104,35 @@ class TestDocument:
                 OAS31Validator(schema_of(operation.answer)).validate(answer.json())
                 job = answer.json() if path == "/video/queue" and not job else job
 
+    def test_any_call_may_come_too_often(self) -> None:
+        for path, calls in DOCUMENT["paths"].items():
+            for call in calls.values():
+                assert "429" in call["responses"], path
+
+    def test_of_two_currencies(self) -> None:
+        told = DOCUMENT["components"]["headers"]["x-venice-balance-diem"]["description"]
+        assert "DIEM" in told
+        assert "one currency" not in told
+
+    @pytest.mark.parametrize("path", ["/models", "/models/traits", "/models/compatibility_mapping"])
+    async def test_a_type_is_taken_as_told(self, http: httpx.AsyncClient, path: str) -> None:
+        (told,) = DOCUMENT["paths"][path]["get"]["parameters"]
+        for kind in told["schema"]["enum"]:
+            answer = await http.get(f"/api/v1{path}", params={"type": kind})
+            assert (answer.status_code, answer.json()["type"]) == (200, kind)
+        default = (await http.get(f"/api/v1{path}")).json()["type"]
+        assert default == told["schema"].get("default", "all")
+
+    @pytest.mark.parametrize("key", ["a", "A_-9", "k" * 255, "k" * 256, "a.b", "a b", "~"])
+    async def test_a_key_that_names_a_call_is_taken_as_told(
+        self, http: httpx.AsyncClient, open_tenant: Any, key: str
+    ) -> None:
+        (told,) = DOCUMENT["paths"]["/video/queue"]["post"]["parameters"]
+        example = OPERATIONS["POST /video/queue"].examples["text"]
+        headers = (await open_tenant()).headers | {"idempotency-key": key}
+        answer = await http.post("/api/v1/video/queue", json=example, headers=headers)
+        assert OAS31Validator(told["schema"]).is_valid(key) == (answer.status_code == 200)
+
     async def test_models_are_as_told(self, http: httpx.AsyncClient) -> None:
         answer = await http.get("/api/v1/models?type=video")
         OAS31Validator(schema_of("ModelsAnswer")).validate(answer.json())

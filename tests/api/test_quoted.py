@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from squero.domain import keys
+
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unblocked")]
 
 MARK = "\u017b"
@@ -24,6 +26,14 @@ REFUSED = {
     "media": {"image_url": MUCH, "video_url": MUCH},
     "a prompt": {"prompt": MARK * 5_000},
 }
+
+
+@pytest.fixture
+async def administrator(customer, yard):
+    """The headers of a call with an ADMIN key."""
+    async with yard.database.transaction() as tx:
+        _, key = await keys.create(tx, yard.keyring, customer.account_id, "ADMIN", "")
+    return {"authorization": f"Bearer {key}"}
 
 
 def quoted(answer):
@@ -53,6 +63,35 @@ async def test_by_a_call_about_a_job(customer, call):
 async def test_by_a_path(http, path):
     answer = await http.get(f"/api/v1{path}", params={"type": MUCH})
     assert answer.status_code in (400, 404)
+    assert quoted(answer) <= MOST
+
+
+ALL_WRONG = dict.fromkeys(
+    ("apiKeyType", "description", "expiresAt", "limitPeriod", "modelPrivacy"), MUCH
+)
+LIMITS = {"consumptionLimit": {MUCH: 1}}
+QUERIES = {
+    "api_keys/rate_limits/log": ("limit", "page"),
+    "billing/usage": ("currency", "startDate", "endDate", "limit", "page", "sortOrder"),
+    "billing/usage-history": ("currency", "startTimestamp", "endTimestamp", "pageSize"),
+    "billing/usage-analytics": ("lookback", "startDate", "endDate"),
+}
+
+
+@pytest.mark.parametrize("asked", [ALL_WRONG, LIMITS, ALL_WRONG | LIMITS, {MUCH: 1} | LIMITS])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_by_a_call_about_keys(http, administrator, method, asked):
+    asked = asked | {f"{MARK}{MUCH}": 1}
+    answer = await http.request(method, "/api/v1/api_keys", json=asked, headers=administrator)
+    assert answer.status_code == 400
+    assert 0 < quoted(answer) <= MOST
+
+
+@pytest.mark.parametrize("path", QUERIES)
+async def test_by_a_query(http, administrator, path):
+    asked = dict.fromkeys(QUERIES[path], MUCH)
+    answer = await http.get(f"/api/v1/{path}", params=asked, headers=administrator)
+    assert answer.status_code in (200, 400)
     assert quoted(answer) <= MOST
 
 

@@ -55,6 +55,12 @@ class TestAnswers:
     async def test_models(self, http, query):
         check("/models", await http.get(f"/api/v1/models{query}"))
 
+    @pytest.mark.parametrize("call", ["", "/traits", "/compatibility_mapping"])
+    async def test_music_is_a_type_of_the_newer_contract(self, http, call):
+        answer = await http.get(f"/api/v1/models{call}?type=music")
+        assert (answer.status_code, answer.json()["type"]) == (200, "music")
+        assert not answer.json()["data"]
+
     @pytest.mark.parametrize("call", ["traits", "compatibility_mapping"])
     async def test_names_of_models(self, http, call):
         check(f"/models/{call}", await http.get(f"/api/v1/models/{call}?type=video"))
@@ -96,6 +102,7 @@ class TestErrors:
     async def test_413(self, call):
         answer = await call("queue", {}, **{"content-length": "35000001"})
         assert answer.status_code == 413
+        assert answer.json()["code"] == "PAYLOAD_TOO_LARGE"  # which the newer one requires
         check("/video/queue", answer)
 
     @pytest.mark.parametrize("failed", [InputRejected, InferenceFailed, QueuedTooLong])

@@ -63,7 +63,7 @@ class TestShipped:
 
     def test_takes_everything_that_it_lists(self, model):
         listed = model.constraints
-        media = {model.starts_from: "https://a.test/"} if model.starts_from else {}
+        media = dict.fromkeys(model.needed, "https://a.test/")
         for duration in listed.durations:
             asked = VideoRequest(model.id, "p", duration, media=media)
             assert video_request.check(model, asked).frames == int(duration[:-1]) * 24
@@ -87,6 +87,9 @@ def test_a_known_price_is_the_hosted_one_in_cents():
 
 def test_the_hosted_models_whose_inputs_we_can_honour_are_here():
     assert "runway-gen4-aleph" in MODELS
+    assert {"pixverse-c1-transition", "pixverse-v5.6-transition"} <= MODELS.keys()
+    seedance = MODELS["seedance-1-5-pro-image-to-video-basic"]
+    assert seedance.constraints.prompt_character_limit == 3500
 
 
 class TestLoad:

@@ -16,7 +16,7 @@ MODELS = catalog.load(Path(squero.__file__).parent / "models").models
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_is_what_the_model_makes_of_it(model):
     for size, named in sizes(model).items():
-        media = {model.starts_from: "https://a.test/a"} if model.starts_from else {}
+        media = dict.fromkeys(model.needed, "https://a.test/a")
         request = VideoRequest(
             model.id, "p", model.constraints.durations[0], "", *named, media=media
         )

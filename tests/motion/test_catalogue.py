@@ -100,8 +100,7 @@ def motion() -> Motion:
 def asked(model: Model) -> Iterator[VideoRequest]:
     """Its first and its last duration, every resolution and every aspect ratio, each once."""
     listed = model.constraints
-    media = {"image_url": "https://a.test/"} if model.starts_from == "image_url" else {}
-    media |= {"video_url": "https://a.test/"} if model.starts_from == "video_url" else {}
+    media = dict.fromkeys(model.needed, "https://a.test/")
     first, last = listed.durations[0], listed.durations[-1]
     for duration in dict.fromkeys((first, last)):
         yield VideoRequest(model.id, PROMPT, duration, resolution=smallest(model), media=media)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from squero.wire.models import MODEL_TYPES
+from squero.wire.models import MODEL_TYPES, NAMED_TYPES
 from squero.wire.operations.operation import TEXT_MODEL, Operation, parameter
 
 _TYPE: Final = parameter(
@@ -11,6 +11,12 @@ _TYPE: Final = parameter(
     "type",
     "Only the models of one type; without it every model.",
     {"type": "string", "enum": list(MODEL_TYPES)},
+)
+_NAMED_TYPE: Final = parameter(
+    "query",
+    "type",
+    "The type of the models that the names stand for.",
+    {"type": "string", "enum": list(NAMED_TYPES), "default": "text"},
 )
 _WORDS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
@@ -34,8 +40,8 @@ def _of_models(name: str, summary: str, description: str, example: object) -> Op
         answer_schema=schema,
         answer_example={"object": "list", "type": "video", "data": example},
         with_key=False,
-        parameters=(_TYPE,),
-        refusals=("400", "500", "503"),
+        parameters=(_NAMED_TYPE,),
+        refusals=("400", "429", "500", "503"),
     )
 
 
@@ -50,7 +56,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         parameters=(_TYPE,),
         answer="ModelsAnswer",
         answered="The models.",
-        refusals=("400", "500", "503"),
+        refusals=("400", "429", "500", "503"),
     ),
     "GET /models/traits": _of_models(
         "listModelTraits",

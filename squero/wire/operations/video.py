@@ -22,7 +22,7 @@ _IDEMPOTENCY: Final = parameter(
     "header",
     "Idempotency-Key",
     "The same key within 24 hours gives the first job again; with another body it is 400.",
-    {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[A-Za-z0-9_-]+$"},
 )
 _RANGE: Final = parameter(
     "header",
@@ -48,7 +48,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         answer="QuoteVideoAnswer",
         answer_example={"quote": 0.05},
         answered="The price.",
-        refusals=("400", "404", "413", "415", "500", "503"),
+        refusals=("400", "404", "413", "415", "429", "500", "503"),
     ),
     "POST /video/queue": Operation(
         id="queueVideo",
