@@ -23,6 +23,7 @@ TOO_MANY_HEADERS: Final = (
 )
 URL_TOO_LONG: Final = (HTTPStatus.REQUEST_URI_TOO_LONG, "The request URL is too long")
 AMBIGUOUS: Final = (HTTPStatus.BAD_REQUEST, "Ambiguous request headers")
+NO_HOST: Final = (HTTPStatus.BAD_REQUEST, "A Host header is missing")
 UNKNOWN_CODING: Final = (HTTPStatus.NOT_IMPLEMENTED, "The transfer encoding is not supported")
 UNKNOWN_VERSION: Final = (
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
@@ -61,7 +62,10 @@ def names(scope: Scope) -> Mapping[bytes, bytes]:
 
 
 def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
-    """The headers by name; raises RefusedHead when two readers could understand two things."""
+    """The headers by name; raises RefusedHead when two readers could understand two things.
+
+    Or when one of HTTP/1.1 does not say which host it is for, as RFC 9112, 3.2, asks of a server.
+    """
     names = dict(headers)
     if len(names) < len(headers):
         every = [name for name, _ in headers]
@@ -74,6 +78,8 @@ def check(headers: Sequence[Header], version: str) -> dict[bytes, bytes]:
             raise RefusedHead(UNKNOWN_CODING)
     if version not in ("1.0", "1.1"):
         raise RefusedHead(UNKNOWN_VERSION)
+    if version == "1.1" and b"host" not in names:
+        raise RefusedHead(NO_HOST)
     return names
 
 

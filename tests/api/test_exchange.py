@@ -157,6 +157,14 @@ async def test_pieces_of_an_answer_without_a_length_are_left_to_asgi():
     assert app.taken == [False, False, False]
 
 
+async def test_a_client_of_http_1_0_need_not_name_the_host():
+    app = Extending(PIECES, [(b"content-length", b"500000")])
+    async with talking(app) as (reader, writer):
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert await answer(reader) == (200, b"".join(PIECES))
+        assert await reader.read() == b""
+
+
 async def test_pieces_of_no_body():
     app = Extending(PIECES, [(b"content-length", b"500000")])
     async with talking(app) as (reader, writer):

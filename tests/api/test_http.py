@@ -293,6 +293,7 @@ class TestRefusedHeads:
             (get(path="/" + "a" * 8192), 414),
             (b"GET /" + b"a" * 200_000, 414),
             (get("Host: other"), 400),
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
             (get("Authorization: Bearer a", "authorization: Bearer b"), 400),
             (post("Content-Type: application/json", "Content-Type: application/json"), 400),
             (post("Content-Encoding: identity", "Content-Encoding: gzip"), 400),

@@ -107,6 +107,7 @@ def _lines() -> Iterator[tuple[str, bytes, *tuple[int, ...]]]:
 
 def _names() -> Iterator[tuple[str, bytes, *tuple[int, ...]]]:
     yield "two hosts", get(b"Host: other"), 400
+    yield "no host", get().replace(H, b""), 400
     yield "two keys", get(b"Authorization: Bearer a", b"Authorization: Bearer b"), 400
     yield "two types", post(_length(len(QUOTE)), b"Content-Type: text/plain"), 400
     codings = (b"Content-Encoding: identity", b"Content-Encoding: gzip")
