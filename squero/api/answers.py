@@ -1,6 +1,7 @@
 """Answers as they leave: JSON from wire models, errors in the contract's body, videos in parts."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -116,12 +117,14 @@ class Bytes(Response):
         self, send: Send, line: Protocol | None, start: int, end: int, most: int
     ) -> int:
         """Sends so many chunks at most; gives their bytes, and no longer holds their memory."""
-        try:
+        pieces: Sequence[memoryview] = ()
+        with contextlib.suppress(BlockingIOError):
             # Without a thread: going there and back costs more than what there is to do.
             async with _turn():
                 pieces = self._reader.pieces(start, end, most)
                 await asyncio.sleep(0)
-        except BlockingIOError:
+        if not pieces:
+            # Not while the error is at hand, which holds the memory that was taken for them.
             pieces = [await to_thread.run_sync(self._reader.piece, start, end)]
         if line is None or not line.extend(pieces):
             for piece in pieces:

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from squero.api.answers import Bytes, answer, refusal
 from squero.api.http import LINE
 from squero.errors import InputRejected, InvalidRequest, Issue, NotFound
+from squero.media.chunks import LIMIT_BUFFERS, Chunks
 from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
 from squero.wire.video import QuoteVideoAnswer
 
@@ -141,6 +142,25 @@ class TestReaders:
 
         monkeypatch.setattr(os, "preadv", preadv)
         assert (await fetch(sealed()))[2] == PLAIN
+
+    async def test_nobody_holds_memory_while_the_disk_is_asked(self, sealed, monkeypatch):
+        reader, free = sealed(), []
+        reads = reader.piece
+
+        def preadv(*_):
+            raise BlockingIOError
+
+        def piece(*span):
+            free.append(len(shared.take_some(2 * LIMIT_BUFFERS)))
+            return reads(*span)
+
+        shared = Chunks(CHUNK_BYTES + 16)
+        monkeypatch.setattr("squero.media.sealed._chunks", shared)
+        monkeypatch.setattr(os, "preadv", preadv)
+        shared.enter(reader._source)
+        reader.piece = piece
+        assert (await fetch(reader))[2] == PLAIN
+        assert free == 4 * [LIMIT_BUFFERS]
 
     async def test_one_that_takes_all_at_once_leaves_room_for_others(self, sealed):
         turns, opened = 0, []
