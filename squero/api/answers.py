@@ -1,6 +1,7 @@
 """Answers as they leave: JSON from wire models, errors in the contract's body, videos in parts."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -93,34 +94,39 @@ class Bytes(Response):
         try:
             await send(start | {"headers": self.raw_headers})
             if scope["method"] != "HEAD":
-                await self._send_body(send, scope.get(LINE))
-                to_the_end = self._span[1] == self._reader.size
+                to_the_end = await self._send_body(send, scope.get(LINE)) == self._reader.size
                 if self._then and to_the_end and await _arrived(scope, receive):
                     await self._then()
         finally:
             self._reader.close()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_body(self, send: Send, line: Protocol | None) -> None:
-        """More at a time for as long as the client takes all of it at once."""
+    async def _send_body(self, send: Send, line: Protocol | None) -> int:
+        """Sends more at a time for as long as the client takes all of it at once.
+
+        Gives where it came to: less than the end when the client left before.
+        """
         (position, end), most = self._span, 1
-        while position < end:
+        while position < end and not (line is not None and line.left):
             # This waits until the server would send more: no chunk waits with it.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             position += await self._send_pieces(send, line, position, end, most)
             takes_all = line is not None and not line.flow.write_paused
             most = min(2 * most, _MOST_PIECES) if takes_all else 1
+        return position
 
     async def _send_pieces(
         self, send: Send, line: Protocol | None, start: int, end: int, most: int
     ) -> int:
         """Sends so many chunks at most; gives their bytes, and no longer holds their memory."""
-        try:
+        pieces: Sequence[memoryview] = ()
+        with contextlib.suppress(BlockingIOError):
             # Without a thread: going there and back costs more than what there is to do.
             async with _turn():
                 pieces = self._reader.pieces(start, end, most)
                 await asyncio.sleep(0)
-        except BlockingIOError:
+        if not pieces:
+            # Not while the error is at hand, which holds the memory that was taken for them.
             pieces = [await to_thread.run_sync(self._reader.piece, start, end)]
         if line is None or not line.extend(pieces):
             for piece in pieces:

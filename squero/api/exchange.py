@@ -66,6 +66,11 @@ class Exchanges(HttpToolsProtocol):
         self.transport.writelines(pieces)
         return True
 
+    @property
+    def left(self) -> bool:
+        """Whether the client of the running answer has left: nobody gets what is sent of it now."""
+        return self._running is not None and self._running.disconnected
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended: whoever answers on it is told."""
         if self._running is not None:

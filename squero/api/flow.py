@@ -101,6 +101,13 @@ class Delivery:
     async def arrived(self) -> bool:
         """Waits for it; False when the client left before, or took nothing for so long."""
         self.awaited = True
+        try:
+            return await self._arrived()
+        finally:
+            # The next of a pipeline, whose head is here already, has only begun.
+            self.awaited = False
+
+    async def _arrived(self) -> bool:
         pause, seen, since = 0.001, -1, self._now()
         while not (self.over or self._transport.is_closing()):
             left = unacknowledged(self._transport)

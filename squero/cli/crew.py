@@ -15,6 +15,7 @@ from psycopg_pool import PoolTimeout
 from squero.domain import keys, unfinished
 from squero.domain.yard import Yard
 from squero.engines import machine
+from squero.engines.child import place
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ async def crew(yard: Yard, server: UUID, url: str, count: int) -> AsyncIterator[
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         # Not one by one: the end may have cut short what was done for one that died before it.
-        with contextlib.suppress(DatabaseError, PoolTimeout):
+        with contextlib.suppress(DatabaseError, PoolTimeout, OSError):
             await unfinished.release_own(yard, server)
 
 
@@ -80,13 +81,13 @@ async def _keep(yard: Yard, server: UUID, url: str, number: int, gpus: str | Non
     while True:
         try:
             worker_id, token = await _hire(yard, server, f"own {number}")
-            try:
-                log.warning("a worker ended", code=await _run(url, token, gpus))
-            except OSError as error:
-                log.warning("a worker does not start", error=type(error).__name__)
+            await _run(url, token, gpus)
             await unfinished.release_own(yard, server, worker_id)
         except (DatabaseError, PoolTimeout) as lost:
             log.warning("a worker waits for the database", error=type(lost).__name__)
+        except Exception as error:
+            # Such as a disk that deletes nothing any more: the others render on.
+            log.error("a worker waits", error=type(error).__name__, at=place(error))
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
@@ -95,25 +96,35 @@ async def _hire(yard: Yard, server: UUID, name: str) -> tuple[UUID, str]:
         return await keys.create_worker(tx, yard.keyring, name, "default", server=server)
 
 
-async def _run(url: str, token: str, gpus: str | None) -> int:
-    """The exit status of one worker's process, which is told to stop when this is cancelled."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "squero", "worker", "--server", url),
-        stdin=asyncio.subprocess.DEVNULL,
-        env=_environment(token, gpus),
-        # Ctrl-C in a terminal is for the server, which tells its workers when it is ready to.
-        start_new_session=True,
-    )
+async def _run(url: str, token: str, gpus: str | None) -> None:
+    """One worker's process from its start to its end; cancelled, it is told to stop."""
     try:
-        return await process.wait()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "squero", "worker", "--server", url),
+            stdin=asyncio.subprocess.DEVNULL,
+            env=_environment(token, gpus),
+            # Ctrl-C in a terminal is for the server, which tells its workers when it is ready to.
+            start_new_session=True,
+        )
+    except OSError as error:
+        log.warning("a worker does not start", error=type(error).__name__)
+        return
+    try:
+        log.warning("a worker ended", code=await process.wait())
     finally:
         if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), _FAREWELL_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    # Each may find that it has just ended, and an error would take the place of a cancellation.
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _FAREWELL_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def _environment(token: str, gpus: str | None) -> dict[str, str]:

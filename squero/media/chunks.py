@@ -70,8 +70,11 @@ class Chunks:
             buffer = view.obj
             if self._readers[source] > 1 and isinstance(buffer, bytearray):
                 # Not by `remove`, which would compare what all of them hold.
-                self._blank = [one for one in self._blank if one is not buffer]
-                self._opened[source, nonce] = buffer, len(view)
+                others = [one for one in self._blank if one is not buffer]
+                # One that was let go meanwhile would come on top of the limit.
+                if len(others) < len(self._blank):
+                    self._blank = others
+                    self._opened[source, nonce] = buffer, len(view)
 
     def find(self, source: Source, nonce: bytes) -> memoryview | None:
         """The chunk, if another reader has opened it a moment ago."""

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+from functools import partial
 from types import SimpleNamespace
 
 import httpx
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers
 from squero.api.answers import Bytes, answer, refusal
 from squero.api.http import LINE
 from squero.errors import InputRejected, InvalidRequest, Issue, NotFound
+from squero.media.chunks import LIMIT_BUFFERS, Chunks
 from squero.media.sealed import CHUNK_BYTES, SealedReader, SealedWriter
 from squero.wire.video import QuoteVideoAnswer
 
@@ -141,6 +143,25 @@ class TestReaders:
         monkeypatch.setattr(os, "preadv", preadv)
         assert (await fetch(sealed()))[2] == PLAIN
 
+    async def test_nobody_holds_memory_while_the_disk_is_asked(self, sealed, monkeypatch):
+        reader, free = sealed(), []
+        reads = reader.piece
+
+        def preadv(*_):
+            raise BlockingIOError
+
+        def piece(*span):
+            free.append(len(shared.take_some(2 * LIMIT_BUFFERS)))
+            return reads(*span)
+
+        shared = Chunks(CHUNK_BYTES + 16)
+        monkeypatch.setattr("squero.media.sealed._chunks", shared)
+        monkeypatch.setattr(os, "preadv", preadv)
+        shared.enter(reader._source)
+        reader.piece = piece
+        assert (await fetch(reader))[2] == PLAIN
+        assert free == 4 * [LIMIT_BUFFERS]
+
     async def test_one_that_takes_all_at_once_leaves_room_for_others(self, sealed):
         turns, opened = 0, []
 
@@ -165,6 +186,7 @@ class TestReaders:
 
         class Line:
             flow = SimpleNamespace(write_paused=False)
+            left = False
 
             def extend(self, pieces):
                 sent.append([bytes(piece) for piece in pieces])
@@ -203,6 +225,30 @@ class TestReaders:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert reader.closed
+
+    async def test_for_one_that_has_left_nothing_is_opened(self, serve, sealed):
+        """Not the rest of its video, which nobody would get."""
+        reader, left = sealed(os.urandom(200 * CHUNK_BYTES)), asyncio.Event()
+        opens, opened = reader.pieces, []
+
+        def pieces(*asked_for):
+            opened.append(len(found := opens(*asked_for)))
+            return found
+
+        async def app(scope, receive, send):
+            await Bytes(reader, "video/mp4", Headers(scope=scope))(scope, receive, send)
+            left.set()
+
+        reader.pieces = pieces
+        async with serve(app) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            while not opened:
+                await asyncio.sleep(0.001)
+            writer.transport.abort()
+            await asyncio.wait_for(left.wait(), 10)
+        # What a connection holds that nobody reads, and what was being opened as it ended.
+        assert sum(opened) < 100
 
     async def test_slow_ones_get_their_own(self, serve, sealed):
         plains = [os.urandom(12 * CHUNK_BYTES + number) for number in range(5)]
@@ -278,6 +324,28 @@ class TestThen:
             writer.close()
         assert await words.get() == "ended"
         assert words.empty()
+
+    async def test_not_when_the_client_leaves_before_the_second_of_two(self, serve, sealed):
+        """That the first of a pipeline had all of it says nothing of the next."""
+        words = asyncio.Queue()
+
+        async def app(scope, receive, send):
+            path = scope["path"]
+            while path == "/2" and (await receive())["type"] != "http.disconnect":
+                pass
+            then = partial(words.put, f"done {path}")
+            await Bytes(sealed(), "video/mp4", Headers(), ETAG, then)(scope, receive, send)
+            await words.put(f"ended {path}")
+
+        async with serve(app) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"".join(b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n" % n for n in (1, 2)))
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(SIZE) == PLAIN
+            assert [await words.get(), await words.get()] == ["done /1", "ended /1"]
+            writer.close()
+            assert await words.get() == "ended /2"
+            assert words.empty()
 
     @pytest.mark.parametrize(("part", "found"), [("0-9", ["ended"]), ("9-", ["done", "ended"])])
     async def test_of_a_part_when_it_reaches_the_end(self, served, part, found):

@@ -372,11 +372,11 @@ class TestDeadlines:
             assert await connection.refusal() == 408
 
     async def test_idle_between_requests_has_a_time_of_its_own(self) -> None:
-        async with talking(head_seconds=0.05) as connection:
+        async with talking(head_seconds=SOON) as connection:
             await connection.send(get())
             assert await connection.answer() == (200, b"")
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(connection.reader.read(), 0.3)
+                await asyncio.wait_for(connection.reader.read(), 3 * SOON)
 
     async def test_idle_body(self) -> None:
         given_up = asyncio.Event()
@@ -392,10 +392,10 @@ class TestDeadlines:
             await asyncio.wait_for(given_up.wait(), LATE)
 
     async def test_slow_body_that_does_arrive(self) -> None:
-        async with talking(head_seconds=0.2, body_seconds=0.4) as connection:
+        async with talking(head_seconds=1, body_seconds=1) as connection:
             await connection.send(post("Content-Length: 8"))
             for byte in b"patience":
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.15)
                 await connection.send(bytes([byte]))
             assert await connection.answer() == (200, b"patience")
 
@@ -447,13 +447,13 @@ class TestDeadlines:
 
     async def test_nobody_is_blamed_for_a_slow_answer(self) -> None:
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(3 * SOON)
             await answer(send, await whole_body(receive) or b"")
 
-        async with talking(slow, head_seconds=0.1, body_seconds=0.1) as connection:
+        async with talking(slow, head_seconds=SOON, body_seconds=SOON) as connection:
             await connection.send(get() + b"GET")
             assert await connection.answer() == (200, b"")
-        async with talking(slow, head_seconds=0.1, body_seconds=0.1) as connection:
+        async with talking(slow, head_seconds=SOON, body_seconds=SOON) as connection:
             await connection.send(post("Content-Length: 2", "Expect: 100-continue"))
             assert b" 100 " in await connection.reader.readuntil(b"\r\n\r\n")
             await connection.send(b"hi")

@@ -278,7 +278,7 @@ class TestProgress:
 class TestLeases:
     def test_is_fresh_for_a_part_of_the_lease(self):
         worker_id, queue_id, leases = uuid4(), uuid4(), Leases(lease_seconds=2)
-        leases.write(worker_id, queue_id, 1, time.monotonic() - 0.7)
+        leases.write(worker_id, queue_id, 1, time.monotonic() - 0.3)
         assert leases.fresh(worker_id, queue_id, 1)
         leases.write(worker_id, queue_id, 1, time.monotonic() - 0.9)
         assert not leases.fresh(worker_id, queue_id, 1)

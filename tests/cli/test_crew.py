@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -82,8 +83,8 @@ class TestEnd:
         """Every worker dies at once; set when one has, and what is done for it takes for ever."""
         dead, release_own = asyncio.Event(), unfinished.release_own
 
-        async def run(url: str, token: str, gpus: str | None) -> int:
-            return 1
+        async def run(url: str, token: str, gpus: str | None) -> None:
+            pass
 
         async def release(yard: Yard, server: UUID, worker_id: UUID | None = None) -> int:
             if worker_id is None:
@@ -105,29 +106,85 @@ class TestEnd:
             assert len(await _in_force(yard)) == 1
         assert await _in_force(yard) == []
 
+    @pytest.mark.anyio
+    async def test_comes_also_where_a_worker_ends_as_it_is_killed(
+        self, yard: Yard, processes: "Processes"
+    ) -> None:
+        async with asyncio.timeout(10), crew(yard, uuid4(), "http://127.0.0.1:9", 1):
+            await processes.started.wait()
+        assert processes.killed == 1
+        assert len(processes.tokens) == 1
+
 
 class TestStart:
     @pytest.mark.anyio
     async def test_is_tried_again_where_the_machine_is_full(
-        self, yard: Yard, monkeypatch: pytest.MonkeyPatch
+        self, yard: Yard, processes: "Processes"
     ) -> None:
         """And the token of the one that did not start is worth nothing."""
-        tokens, started = [], asyncio.Event()
-
-        async def run(url: str, token: str, gpus: str | None) -> int:
-            tokens.append(token)
-            if len(tokens) == 1:
-                raise BlockingIOError("no process is left")
-            started.set()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        monkeypatch.setattr(module, "_run", run)
-        monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.01)
+        processes.refused = 1
         async with crew(yard, uuid4(), "http://127.0.0.1:9", 1):
-            await asyncio.wait_for(started.wait(), 10)
+            await asyncio.wait_for(processes.started.wait(), 10)
             assert len(await _in_force(yard)) == 1
-        assert len(set(tokens)) == 2
+        assert len(set(processes.tokens)) == 2
+
+    @pytest.mark.anyio
+    async def test_is_tried_again_whatever_the_end_of_the_last_one_met(
+        self, yard: Yard, processes: "Processes", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        release_own, failures = unfinished.release_own, [OSError("read-only"), ValueError()]
+
+        async def release(yard: Yard, server: UUID, worker_id: UUID | None = None) -> int:
+            if failures:
+                raise failures.pop()
+            return await release_own(yard, server, worker_id)
+
+        monkeypatch.setattr(unfinished, "release_own", release)
+        processes.refused = 2
+        async with crew(yard, uuid4(), "http://127.0.0.1:9", 1):
+            await asyncio.wait_for(processes.started.wait(), 10)
+        assert len(set(processes.tokens)) == 3
+        assert await _in_force(yard) == []
+
+
+class Processes:
+    """Workers' processes that are none: each runs on until it is killed, and is gone by then."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        """So many do not start, as the machine has no process left."""
+        self.tokens: list[str] = []
+        self.started = asyncio.Event()
+        self.killed = 0
+        self.returncode = None
+
+    async def start(self, *_: str, env: Mapping[str, str], **options: object) -> "Processes":
+        self.tokens.append(env["SQUERO_WORKER_TOKEN"])
+        if self.refused:
+            self.refused -= 1
+            raise BlockingIOError("no process is left")
+        self.started.set()
+        return self
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+    def terminate(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.killed += 1
+        raise ProcessLookupError
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
+    """In the place of real ones; the next is tried at once."""
+    made = Processes()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", made.start)
+    monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_FAREWELL_SECONDS", 0.01)
+    return made
 
 
 async def _in_force(yard: Yard) -> list[UUID]:

@@ -58,14 +58,20 @@ async def alone(play):
 
 async def together(play, tenants):
     """What became of a job of each tenant, all of which wait at the same time."""
-    intake = play.yard.intake
+    intake, all_wait = play.yard.intake, asyncio.Event()
+    take_them = intake._go_on
+
+    async def take_all():
+        await all_wait.wait()
+        await take_them()
+
+    intake._go_on = take_all
     go_on, others = await alone(play)
-    # As if statements were under way, until each of the jobs waits or was refused before.
-    intake._tasks |= {None, others[0]}
     calls = [play.beside(play.queue(tenant)) for tenant in tenants]
-    while len(intake._waiting) + sum(call.done() for call in calls) < len(calls):
-        await asyncio.sleep(0.001)
-    intake._tasks = {asyncio.create_task(intake._go_on())}
+    async with asyncio.timeout(10):
+        while len(intake._waiting) < len(calls):
+            await asyncio.sleep(0.001)
+    all_wait.set()
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert not any(other.done() for other in others)
     go_on.set()
@@ -135,7 +141,7 @@ class TestTogether:
         assert told.asked == []
         second = await together(play, tenants)
         both = await play.world()
-        assert told.asked == [[tenant.account.id for tenant in tenants]]
+        assert list(map(set, told.asked)) == [{tenant.account.id for tenant in tenants}]
         assert told.taken == set(second)
         assert change(counts(none), counts(alone)) == change(counts(alone), counts(both))
         for table in ("generations", "transfers"):

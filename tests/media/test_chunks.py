@@ -91,6 +91,20 @@ def test_what_somebody_holds_is_not_written_over(chunks: Chunks) -> None:
     assert all(view == data for view, data in views)
 
 
+def test_what_was_let_go_while_it_was_filled_is_not_kept_on_top(chunks: Chunks) -> None:
+    """Memory kept once is kept for good: it would grow with every such moment."""
+    chunks.enter(ONE)
+    chunks.enter(ONE)
+    held = [chunks.take(6) for _ in range(LIMIT_BUFFERS)]
+    for number, view in enumerate(held):
+        chunks.keep(ONE, b"%d" % number, view)
+    early, late = chunks.take(6), chunks.take(6)
+    chunks.keep(ONE, b"early", early)
+    chunks.keep(ONE, b"late", late)
+    del held, view, early, late
+    assert len(chunks.take_some(9 * LIMIT_BUFFERS)) == LIMIT_BUFFERS
+
+
 def sealed(file: IO[bytes], plain: bytes) -> None:
     writer = SealedWriter(file.fileno(), KEY)
     writer.write(plain)
