@@ -94,7 +94,18 @@ def _entry(path: Path, table: Mapping[str, Any]) -> Model:
         raise CatalogError(f"{name}: model_type video needs video_input")
     if model.constraints.end_image and model.starts_from != "image_url":
         raise CatalogError(f"{name}: end_image needs model_type image-to-video")
+    _check_picture_limits(name, model)
     return model
+
+
+def _check_picture_limits(name: str, model: Model) -> None:
+    listed = model.constraints
+    if listed.limits_pictures and model.starts_from != "image_url":
+        raise CatalogError(f"{name}: reference_image limits need model_type image-to-video")
+    least = listed.reference_image_min_aspect_ratio
+    most = listed.reference_image_max_aspect_ratio
+    if least is not None and most is not None and least > most:
+        raise CatalogError(f"{name}: reference_image_min_aspect_ratio: more than the max, {most}")
 
 
 def _check_price(name: str, model: Model) -> None:

@@ -13,7 +13,16 @@ from uuid import UUID, uuid4
 from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected
 
-from squero.domain import idempotency, inputs, job, ledger, policy, poll, video_request
+from squero.domain import (
+    idempotency,
+    inputs,
+    job,
+    ledger,
+    picture_limits,
+    policy,
+    poll,
+    video_request,
+)
 from squero.domain.ending import Ended
 from squero.domain.idempotency import Once
 from squero.domain.inputs import Sealing, Sent
@@ -92,6 +101,7 @@ async def queue(
     try:
         sent = Sent(request.media, caller.account_id, cover)
         async with inputs.sealed(yard, sealing, sent) as found:
+            picture_limits.check(model, found)
             new = await job.make(yard, caller, model, clip, request, sealing, found)
             await _insert(yard, caller, call, new)
     except _Repeated:

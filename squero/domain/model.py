@@ -48,8 +48,14 @@ def _price(text: str) -> str:
     return text
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 Resolution = Annotated[str, AfterValidator(_known_resolution)]
 Price = Annotated[str, AfterValidator(_price)]
+ShortSide = Annotated[int, Field(strict=True, gt=0)]
+Proportion = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 class Constraints(BaseModel):
@@ -72,6 +78,24 @@ class Constraints(BaseModel):
     video_input: bool = False
     """Whether it takes `video_url`."""
     prompt_character_limit: Annotated[int, Field(gt=0)] = PROMPT_LIMIT
+    reference_image_min_short_side_pixels: ShortSide | None = Field(
+        default=None, exclude_if=_is_none
+    )
+    """Of every picture that is sent, as it was sent; the next two are its width / height."""
+    reference_image_min_aspect_ratio: Proportion | None = Field(default=None, exclude_if=_is_none)
+    reference_image_max_aspect_ratio: Proportion | None = Field(default=None, exclude_if=_is_none)
+
+    @property
+    def limits_pictures(self) -> bool:
+        """Whether it takes pictures of some sizes or shapes alone."""
+        return any(
+            limit is not None
+            for limit in (
+                self.reference_image_min_short_side_pixels,
+                self.reference_image_min_aspect_ratio,
+                self.reference_image_max_aspect_ratio,
+            )
+        )
 
 
 class UpstreamPrice(BaseModel):

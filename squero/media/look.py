@@ -48,6 +48,9 @@ class Picture:
 
     width: int
     height: int
+    sent_width: int
+    """Of what was sent, upright too: what is very large was made smaller."""
+    sent_height: int
     media_type: str
     """`image/jpeg` or `image/png`."""
     size: int

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from PIL import (
+    ExifTags,
     Image,
     ImageCms,
     ImageOps,
@@ -40,6 +41,8 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 _TELL_OF_TURNS = frozenset(("exif", "xmp"))
 """Where a JPEG says that it lies on its side."""
+_ON_ITS_SIDE = range(5, 9)
+"""EXIF's orientations that change width for height."""
 
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
@@ -82,7 +85,7 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
             if isinstance(image, JpegImagePlugin.JpegImageFile):
                 _check_scans(data)
             sampling = JpegImagePlugin.get_sampling(image) if form == "JPEG" else _FINEST
-            plain = _plain(image)
+            plain, sent = _plain(image)
     except (SandboxRefusal, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -98,6 +101,8 @@ def redraw(arguments: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
     return {
         "width": plain.width,
         "height": plain.height,
+        "sent_width": sent[0],
+        "sent_height": sent[1],
         "media_type": media_type,
         "size": size,
     }
@@ -126,21 +131,25 @@ def _scans(data: bytes) -> Iterator[int]:
         position = marker.end() + max(2, int.from_bytes(length))
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The first frame: upright, in sRGB without alpha, no side longer than LIMIT_SIDE."""
+def _plain(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
+    """The first frame: upright, in sRGB without alpha, no side longer than LIMIT_SIDE.
+
+    And what its size was upright, before it was made smaller.
+    """
     profile = image.info.get("icc_profile")
+    width, height = image.size
     if image.format == "JPEG":
         # The decoder halves a much larger picture by itself, at an eighth of the cost.
         image.draft(None, _reduced(image.size))
     image.load()
-    _turn(image)
+    sent = (height, width) if _turn(image) else (width, height)
     colours = _colours(image)
     if colours.size != _reduced(colours.size):
         size = _reduced(colours.size)
         colours = colours.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     flat = _in_srgb(_opaque(colours), profile)
     flat.info.clear()
-    return flat
+    return flat, sent
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
@@ -148,16 +157,20 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _turn(image: Image.Image) -> None:
+def _turn(image: Image.Image) -> bool:
+    """Turns it upright; whether its width and height changed places."""
     if image.format == "JPEG" and not image.info.keys() & _TELL_OF_TURNS:
-        return
+        return False
+    lay = False
     try:
+        lay = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception:
         # Broken EXIF is no reason to refuse a picture that is sound.
-        return
+        return lay
+    return lay
 
 
 def _colours(image: Image.Image) -> Image.Image:

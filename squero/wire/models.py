@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 MODEL_TYPES = (
     "asr",
@@ -23,8 +23,15 @@ NAMED_TYPES = MODEL_TYPES[:-2]
 """What traits and compatibility_mapping may be asked for."""
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class VideoConstraints(BaseModel):
-    """What a video model takes; an empty list means that the field is not supported."""
+    """What a video model takes; an empty list means that the field is not supported.
+
+    The limits on its pictures are there where it has some.
+    """
 
     model_type: str
     aspect_ratios: list[str]
@@ -37,6 +44,10 @@ class VideoConstraints(BaseModel):
     video_input: bool
     """Whether it takes `video_url`."""
     prompt_character_limit: int
+    reference_image_min_short_side_pixels: int | None = Field(default=None, exclude_if=_is_none)
+    reference_image_min_aspect_ratio: float | None = Field(default=None, exclude_if=_is_none)
+    """Width / height."""
+    reference_image_max_aspect_ratio: float | None = Field(default=None, exclude_if=_is_none)
 
 
 class ModelSpec(BaseModel):

@@ -129,8 +129,10 @@ class _Schemas(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        # An answer has all its fields, those with a default among them.
-        return self.mode == "serialization" or super().field_is_required(field, total)
+        # An answer has all its fields, those with a default among them, but for what it may omit.
+        if self.mode == "serialization":
+            return "serialization_exclude_if" not in field
+        return super().field_is_required(field, total)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
         if schema.get("default") is None:

@@ -139,6 +139,23 @@ class TestUrl:
         assert issue(html)["message"] == "Invalid image format"
         assert not stored()
 
+    async def test_of_a_picture_outside_the_models_limits(self, customer, site, stored):
+        asked = FROM_IMAGE | {"model": "seedance-1-5-pro-image-to-video-basic"}
+        pages = {}
+        for size in ((300, 299), (300, 300)):
+            file = io.BytesIO()
+            Image.new("RGB", size).save(file, "PNG")
+            pages[f"/{size[1]}"] = file.getvalue()
+        async with site(pages) as (url, heard):
+            small = await customer.post("queue", asked | {"image_url": f"{url}/299"})
+            assert not stored()
+            answer = await customer.post("queue", asked | {"image_url": f"{url}/300"})
+        found = issue(small)
+        assert (found["path"], found["code"]) == (["image_url"], "too_small")
+        assert found["message"].endswith("Send a larger one")
+        assert answer.status_code == 200
+        assert heard == ["/299", "/300"]
+
     @pytest.mark.parametrize("url", ["ftp://a.test/", "https://u:p@a.test/", "data:image/png,x"])
     async def test_that_is_none(self, customer, url):
         found = issue(await customer.post("queue", FROM_IMAGE | {"image_url": url}))

@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 
 from squero import errors
 from squero.cli import app
+from squero.domain.model import Constraints
 from squero.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,15 @@ def test_every_setting_is_documented() -> None:
             assert default == f"`{setting.default}`"
     own = {"API_KEY", "SERVER", "WORKER_TOKEN"}
     assert rows.keys() == {name.upper() for name in Settings.model_fields} | own
+
+
+def test_every_constraint_is_documented() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for name in Constraints.model_fields:
+        assert re.search(rf"\b{name}\b", text), name
+    rows = _rows(DOCS / "engines.md", r"`(reference_image_\w+)`")
+    limits = {name for name in Constraints.model_fields if name.startswith("reference_image_")}
+    assert rows.keys() == limits
 
 
 def test_every_error_is_documented() -> None:

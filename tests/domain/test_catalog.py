@@ -33,6 +33,13 @@ audio_configurable = false
 """
 
 
+PICTURED = ENTRY.replace("text-to-video", "image-to-video")
+LIMITS = """
+reference_image_min_short_side_pixels = 300
+reference_image_min_aspect_ratio = 0.4
+reference_image_max_aspect_ratio = 2
+"""
+
 RATES = 'usd_per_second = { 720p = "0.02" }'
 
 
@@ -90,6 +97,19 @@ def test_the_hosted_models_whose_inputs_we_can_honour_are_here():
     assert {"pixverse-c1-transition", "pixverse-v5.6-transition"} <= MODELS.keys()
     seedance = MODELS["seedance-1-5-pro-image-to-video-basic"]
     assert seedance.constraints.prompt_character_limit == 3500
+    assert _picture_limits(seedance) == (300, 0.4, 2.5)
+    assert {model.id for model in MODELS.values() if model.constraints.limits_pictures} == {
+        seedance.id
+    }
+
+
+def _picture_limits(model):
+    listed = model.constraints
+    return (
+        listed.reference_image_min_short_side_pixels,
+        listed.reference_image_min_aspect_ratio,
+        listed.reference_image_max_aspect_ratio,
+    )
 
 
 class TestLoad:
@@ -128,6 +148,41 @@ class TestLoad:
         assert able.needs == Needs(gpus=2, vram_gb=24, ram_gb=64.5)
         assert able.keep_warm
         assert able.on_oom == {"offload": "model", "call": {"steps": 4}}
+
+    def test_limits_of_pictures(self, entries):
+        plain = entries(PICTURED)["mine"]
+        assert _picture_limits(plain) == (None, None, None)
+        assert not [name for name in plain.constraints.model_dump() if "reference" in name]
+        limited = entries(PICTURED + LIMITS)["mine"]
+        assert _picture_limits(limited) == (300, 0.4, 2.0)
+        one = entries(f"{PICTURED}reference_image_max_aspect_ratio = 2.5")["mine"]
+        assert one.constraints.model_dump()["reference_image_max_aspect_ratio"] == 2.5
+        square = entries(PICTURED + LIMITS.replace("0.4", "2.0"))["mine"]
+        assert _picture_limits(square) == (300, 2.0, 2.0)
+
+    @pytest.mark.parametrize("limit", LIMITS.split("\n")[1:-1])
+    def test_limits_of_pictures_need_pictures(self, entries, limit):
+        with pytest.raises(CatalogError, match=r"limits need model_type image-to-video"):
+            entries(ENTRY + limit)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "name"),
+        [
+            ("300", "0", "min_short_side_pixels"),
+            ("300", "300.5", "min_short_side_pixels"),
+            ("300", '"300"', "min_short_side_pixels"),
+            ("0.4", "0", "min_aspect_ratio"),
+            ("0.4", "-1", "min_aspect_ratio"),
+            ("0.4", "nan", "min_aspect_ratio"),
+            ("0.4", '"0.4"', "min_aspect_ratio"),
+            ("0.4", "2.1", "min_aspect_ratio"),
+            ("= 2\n", "= inf\n", "max_aspect_ratio"),
+            ("= 2\n", "= true\n", "max_aspect_ratio"),
+        ],
+    )
+    def test_limits_of_pictures_that_are_none(self, entries, old, new, name):
+        with pytest.raises(CatalogError, match=f"mine.*reference_image_{name}: "):
+            entries(PICTURED + LIMITS.replace(old, new))
 
     def test_with_more_clips_than_can_be_asked_for(self, entries):
         durations = ", ".join(f'"{seconds}s"' for seconds in range(1, 252))

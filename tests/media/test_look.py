@@ -109,8 +109,27 @@ async def test_orientation_is_applied(
     exif[0x0112] = orientation
     data = saved(halves("red", "blue"), "JPEG", exif=exif)
     picture, image = await look(sandbox, tmp_path, data, target)
-    assert (picture.width, picture.height) == size
+    assert (picture.width, picture.height) == (picture.sent_width, picture.sent_height) == size
     assert near(image.getpixel(red_at), (255, 0, 0))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize(("orientation", "turned"), [(1, False), (4, False), (5, True), (8, True)])
+async def test_what_was_sent_is_told_of_a_picture_made_smaller(
+    sandbox: Sandbox,
+    tmp_path: Path,
+    target: IO[bytes],
+    form: str,
+    orientation: int,
+    turned: bool,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.new("RGB", (7681, 500)), form, exif=exif)
+    picture, _ = await look(sandbox, tmp_path, data, target)
+    assert max(picture.width, picture.height) == 3840
+    sent = (picture.sent_width, picture.sent_height)
+    assert sent == ((500, 7681) if turned else (7681, 500))
 
 
 async def test_broken_exif_is_no_reason_to_refuse(
