@@ -103,7 +103,8 @@ async def main(way: str, seed: str, spelled: str, rounds: str, *place: str) -> d
 @asynccontextmanager
 async def _served(home: str, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that lives in the namespace too."""
-    words = ["serve", "--home", home, "--port", "0", "--workers", "0"]
+    # With a worker: where nobody asks for work, after two minutes every call is 503 before its URL.
+    words = ["serve", "--home", home, "--port", "0", "--workers", "1"]
     server = Process(
         words, Path(f"{home}.log"), ROOM | {"SQUERO_DATABASE_URL": os.environ[DATABASE]}
     )
