@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from PIL import (
-    ExifTags,
     Image,
     ImageCms,
     ImageOps,
@@ -41,8 +40,6 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 _TELL_OF_TURNS = frozenset(("exif", "xmp"))
 """Where a JPEG says that it lies on its side."""
-_ON_ITS_SIDE = range(5, 9)
-"""EXIF's orientations that change width for height."""
 
 _INVALID = "Invalid image format"
 _UNREADABLE = "The image file is corrupted or unreadable"
@@ -161,16 +158,15 @@ def _turn(image: Image.Image) -> bool:
     """Turns it upright; whether its width and height changed places."""
     if image.format == "JPEG" and not image.info.keys() & _TELL_OF_TURNS:
         return False
-    lay = False
+    before = image.size
     try:
-        lay = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception:
         # Broken EXIF is no reason to refuse a picture that is sound.
-        return lay
-    return lay
+        return image.size != before
+    return image.size != before
 
 
 def _colours(image: Image.Image) -> Image.Image:
