@@ -116,7 +116,9 @@ def migrate(home: Path | None) -> None:
 def list_models(home: Path | None) -> None:
     """Show the catalogue."""
     model_id = Column("id", no_wrap=True)  # to be copied from here
-    table = Table(model_id, "durations", "resolutions", "USD per second", "engine", box=None)
+    columns = (model_id, "durations", "resolutions", "USD per second", "engine")
+    # A terminal of 80 has room for all of these words when little is left between them.
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0))
     for model in _catalog(home).models.values():
         listed = model.constraints
         table.add_row(
