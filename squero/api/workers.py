@@ -12,7 +12,7 @@ from starlette.responses import Response
 from squero.api.answers import Bytes, answer
 from squero.api.body import check_length, read_request
 from squero.api.house import House
-from squero.domain import attempt, presence, result
+from squero.domain import attempt, keys, presence, result
 from squero.domain.attempt import Assignment, Attempt
 from squero.domain.inputs import Sealing
 from squero.domain.keys import Worker
@@ -32,12 +32,15 @@ from squero.wire.workers import (
     ShotAnswer,
 )
 
-_LOOK_AGAIN_SECONDS = 5.0  # should a NOTIFY ever be missed
+_LOOK_AGAIN_SECONDS = 5.0  # should a NOTIFY ever be missed, or the token be revoked
 _BATCH_BYTES = 1 << 20
 
 
 async def claim(house: House, request: Request, worker: Worker) -> Response:
-    """POST claim: the next job of the worker's lane; 204 when the wait is over without one."""
+    """POST claim: the next job of the worker's lane; 204 when the wait is over without one.
+
+    One that is revoked while it waits gets nothing any more, and is told within seconds.
+    """
     asked = await read_request(house, request, ClaimRequest, worker.worker_id)
     await _note(house, worker, asked)
     until, rung = time.monotonic() + asked.wait_seconds, 0
@@ -49,6 +52,8 @@ async def claim(house: House, request: Request, worker: Worker) -> Response:
         rung = found
         if time.monotonic() >= until or house.readiness.stopping:
             break
+        if not rung:
+            await keys.check_worker(house.yard.database, worker)
     else:
         house.bell.ring(worker.lane)  # whoever woke this claim woke nobody else
     return Response(status_code=204)

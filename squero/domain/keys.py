@@ -248,6 +248,13 @@ async def find_worker(database: Database, keyring: Keyring, token: str) -> Worke
     return worker
 
 
+async def check_worker(database: Database, worker: Worker) -> None:
+    """Raises AuthenticationFailed for one that has been revoked since it was found."""
+    async with database.reading() as tx:
+        if not await tx.value("workers.in_force", worker_id=worker.worker_id):
+            raise AuthenticationFailed
+
+
 class Callers:
     """The callers behind the keys of late: a snapshot at most a second old."""
 

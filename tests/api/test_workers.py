@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from squero.api import workers
 from squero.api.house import Leases
 from squero.app import Application
 from squero.domain import attempt, generation, keys
@@ -111,6 +112,18 @@ class TestClaim:
         began = time.monotonic()
         assert (await hand.claim(wait_seconds=0.2)).status_code == 204
         assert time.monotonic() - began >= 0.2
+
+    async def test_ends_with_the_token(self, hand, house, yard, customer, monkeypatch):
+        """Long before the wait would be over, and without a job that has come meanwhile."""
+        monkeypatch.setattr(workers, "_LOOK_AGAIN_SECONDS", 0.05)
+        waits = asyncio.create_task(hand.claim(wait_seconds=20))
+        while listening(house) < 1:
+            await asyncio.sleep(0.005)
+        async with yard.database.transaction() as tx:
+            for worker_id in await tx.values("workers.list"):
+                await tx.run("workers.revoke", worker_id=worker_id)
+        await customer.queue()
+        assert (await asyncio.wait_for(waits, 5)).status_code == 401
 
     async def test_is_woken_by_a_job_and_alone(self, customer, open_hand, house):
         hands = [await open_hand() for _ in range(2)]

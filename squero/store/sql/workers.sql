@@ -39,6 +39,9 @@ WHERE server = %(server)s AND revoked_at IS NOT NULL
 SELECT id AS worker_id, lane, server IS NOT NULL AS own, name FROM workers
 WHERE hash = %(hash)s AND revoked_at IS NULL;
 
+-- name: in_force
+SELECT EXISTS (SELECT FROM workers WHERE id = %(worker_id)s AND revoked_at IS NULL);
+
 -- name: seen
 UPDATE workers SET last_seen_at = squero_now(), troubles = %(troubles)s
 WHERE id = %(worker_id)s;
